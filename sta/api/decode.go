@@ -1,0 +1,130 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/sallyport/sallyport/sta/ticket"
+)
+
+// maxDepth is how deep objects and arrays may stand in one another. The deepest
+// that is asked for is 3: a value among the data of a request.
+const maxDepth = 4
+
+// decode reads one JSON object into v, strictly. encoding/json alone would take
+// members in any case, members that stand twice, and null for anything.
+func decode(data []byte, v any) error {
+	if !utf8.Valid(data) {
+		return ticket.Refuse(ticket.Invalid, "the body is not UTF-8")
+	}
+	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
+		return ticket.Refuse(ticket.Invalid, "the body is not a JSON object")
+	}
+	s := scanner{json.NewDecoder(bytes.NewReader(data))}
+	s.dec.UseNumber()
+	if err := s.value("", 0); err != nil {
+		return err
+	}
+	if _, err := s.dec.Token(); !errors.Is(err, io.EOF) {
+		return ticket.Refuse(ticket.Invalid, "there is something behind the JSON object")
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	return refusalOf(dec.Decode(v))
+}
+
+// scanner walks through JSON and refuses what could be read in two ways.
+type scanner struct{ dec *json.Decoder }
+
+// value takes one value, that of a member with this name.
+func (s scanner) value(member string, depth int) error {
+	token, err := s.dec.Token()
+	if err != nil {
+		return ticket.Refuse(ticket.Invalid, "the body is not valid JSON")
+	}
+	switch token {
+	case nil:
+		return ticket.Refuse(ticket.Invalid, "member %s is null; leave it out", quoted(member))
+	case json.Delim('{'), json.Delim('['):
+		if depth++; depth > maxDepth {
+			return ticket.Refuse(ticket.Invalid, "the body is nested too deeply")
+		}
+	}
+	switch token {
+	case json.Delim('{'):
+		return s.object(depth)
+	case json.Delim('['):
+		return s.array(member, depth)
+	}
+	return nil
+}
+
+func (s scanner) object(depth int) error {
+	seen := make(map[string]bool)
+	for s.dec.More() {
+		token, err := s.dec.Token()
+		name, ok := token.(string)
+		if err != nil || !ok {
+			return ticket.Refuse(ticket.Invalid, "the body is not valid JSON")
+		}
+		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
+			return unknownMember(name)
+		}
+		if seen[name] {
+			return ticket.Refuse(ticket.Invalid, "member %s stands twice", quoted(name))
+		}
+		seen[name] = true
+		if err := s.value(name, depth); err != nil {
+			return err
+		}
+	}
+	return s.end()
+}
+
+func (s scanner) array(member string, depth int) error {
+	for s.dec.More() {
+		if err := s.value(member, depth); err != nil {
+			return err
+		}
+	}
+	return s.end()
+}
+
+func (s scanner) end() error {
+	if _, err := s.dec.Token(); err != nil {
+		return ticket.Refuse(ticket.Invalid, "the body is not valid JSON")
+	}
+	return nil
+}
+
+func unknownMember(name string) error {
+	return ticket.Refuse(ticket.Invalid, "member %s is not known here", quoted(name))
+}
+
+// quoted makes a member's name fit for a detail.
+func quoted(name string) string {
+	const most = 64
+	if len(name) > most {
+		return strconv.QuoteToASCII(name[:most]) + "…"
+	}
+	return strconv.QuoteToASCII(name)
+}
+
+// refusalOf gives encoding/json's errors a text of ours. Its own would repeat
+// values. An unknown member has no error type there, and is all that is left.
+func refusalOf(err error) error {
+	var wrongType *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrongType):
+		return ticket.Refuse(ticket.Invalid, "member %s has the wrong type", quoted(wrongType.Field))
+	default:
+		return ticket.Refuse(ticket.Invalid, "the body has a member that is not known here")
+	}
+}

@@ -1,0 +1,205 @@
+package sta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sallyport/sallyport/sta/ticket"
+)
+
+// Config is what an Authority is made of.
+type Config struct {
+	// ID is the authority's ID, such as STA01.
+	ID string
+	// Audience is the FQDNs of the gateways that tickets are good at. At least one.
+	Audience []string
+	// Lifetime is the longest, and the default, life of a ticket. 0 means 168 h.
+	Lifetime time.Duration
+	// Signer signs statements. Keys is the key set that gateways go by; it must
+	// name the signer's key.
+	Signer *ticket.Signer
+	Keys   *ticket.KeySet
+	// Store keeps the tickets. The caller closes it, after Run has ended.
+	Store Store
+	// Audit keeps the record of what was done.
+	Audit AuditLog
+	// Now is the clock that stamps tickets. nil means time.Now.
+	Now func() time.Time
+	// CutWait is how long Revoke waits for gateways to cut live tunnels. 0
+	// means 1 s.
+	CutWait time.Duration
+	// SweepEvery is how often Run drops what is past its time. 0 means 1 min.
+	SweepEvery time.Duration
+	// Keep is how long expired tickets stay on the list, for whoever asks why a
+	// device no longer gets in. 0 means 24 h.
+	Keep time.Duration
+	// Hooks may be left out.
+	Hooks Hooks
+}
+
+// Hooks are called for metrics and logs. Each may be nil; all must be quick and
+// safe for concurrent use. None is given a secret.
+type Hooks struct {
+	Issued      func(client string)
+	Redeemed    func(reason ticket.Reason) // "" when the ticket is good
+	Revoked     func(already bool)
+	Refused     func(action Action, reason ticket.Reason) // of issue and revoke
+	AuditFailed func(err error)
+	Swept       func(Swept)
+	SweepFailed func(err error)
+}
+
+// Authority issues, redeems, revokes and lists tickets. It is safe for
+// concurrent use.
+type Authority struct {
+	id         string
+	audience   []string
+	lifetime   time.Duration
+	cutWait    time.Duration
+	sweepEvery time.Duration
+	keep       time.Duration
+	signer     *ticket.Signer
+	store      Store
+	audit      AuditLog
+	now        func() time.Time
+	hooks      Hooks
+	followers  followers
+}
+
+// New refuses a configuration whose tickets no gateway would take: before it
+// returns, it signs a ticket and judges it as a gateway does.
+func New(c Config) (*Authority, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	a := &Authority{
+		id:         c.ID,
+		audience:   c.Audience,
+		lifetime:   orDefault(c.Lifetime, 168*time.Hour),
+		cutWait:    orDefault(c.CutWait, time.Second),
+		sweepEvery: orDefault(c.SweepEvery, time.Minute),
+		keep:       orDefault(c.Keep, 24*time.Hour),
+		signer:     c.Signer,
+		store:      c.Store,
+		audit:      c.Audit,
+		now:        c.Now,
+		hooks:      c.Hooks,
+	}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	a.followers.init()
+	for _, gateway := range c.Audience {
+		if err := a.prove(c.Keys, gateway); err != nil {
+			return nil, fmt.Errorf("tickets would not be accepted at %s: %w", gateway, err)
+		}
+	}
+	return a, nil
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+func (c *Config) check() error {
+	if err := ticket.CheckAuthorityID(c.ID); err != nil {
+		return err
+	}
+	switch {
+	case c.Signer == nil || c.Keys == nil || c.Store == nil || c.Audit == nil:
+		return errors.New("an authority needs a signer, a key set, a store and an audit log")
+	case len(c.Audience) == 0:
+		return errors.New("an authority needs an audience: the FQDN of each gateway")
+	case len(c.Audience) > ticket.MaxList:
+		return fmt.Errorf("an audience of over %d gateways", ticket.MaxList)
+	case c.Keys.Authority != c.ID:
+		return fmt.Errorf("the key set is that of %s, not of %s", c.Keys.Authority, c.ID)
+	case !c.Keys.Names(c.Signer.KeyID()):
+		return fmt.Errorf("key set version %d does not name the signing key %s", c.Keys.Version, c.Signer.KeyID())
+	case c.Lifetime != 0 && c.Lifetime < time.Second:
+		return errors.New("tickets live at least 1 s")
+	case c.CutWait < 0 || c.SweepEvery < 0 || c.Keep < 0:
+		return errors.New("a time to wait or to keep is not negative")
+	}
+	for _, gateway := range c.Audience {
+		if err := checkText("audience", gateway); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prove signs a ticket that nobody gets and judges it.
+func (a *Authority) prove(keys *ticket.KeySet, gateway string) error {
+	verifier, err := ticket.NewVerifier(keys, gateway, a.now)
+	if err != nil {
+		return err
+	}
+	now := stamp(a.now())
+	hash := ticket.NewHandle().Hash()
+	statement, err := a.signer.Sign(ticket.Claims{
+		ID: newID(), Family: newID(), Audience: a.audience, Handle: hash,
+		Issued: now, NotBefore: now, AuthTime: now, Expires: now.Add(time.Minute),
+	})
+	if err != nil {
+		return err
+	}
+	_, err = verifier.Verify(statement, hash)
+	return err
+}
+
+// sweepBatch is how many entries one sweep of the store removes: few enough
+// that issuing, which waits for the same disk, hardly notices.
+const sweepBatch = 1000
+
+// Run drops expired tickets and forgotten revocations until ctx ends, and
+// returns nil then. A sweep that fails is told to the hook and tried again at
+// the next turn.
+func (a *Authority) Run(ctx context.Context) error {
+	turn := time.NewTicker(a.sweepEvery)
+	defer turn.Stop()
+	for {
+		if err := a.sweep(ctx); err != nil && ctx.Err() == nil && a.hooks.SweepFailed != nil {
+			a.hooks.SweepFailed(err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-turn.C:
+		}
+	}
+}
+
+func (a *Authority) sweep(ctx context.Context) error {
+	var total Swept
+	for {
+		swept, err := a.store.Sweep(ctx, a.now().Add(-a.keep), sweepBatch)
+		if err != nil {
+			return err
+		}
+		total.Tickets += swept.Tickets
+		total.Revocations += swept.Revocations
+		if swept.Tickets < sweepBatch && swept.Revocations < sweepBatch {
+			break
+		}
+	}
+	if total != (Swept{}) && a.hooks.Swept != nil {
+		a.hooks.Swept(total)
+	}
+	return nil
+}
+
+// unavailable turns a failure of store or audit log into a refusal that says
+// "later". Refusals pass as they are.
+func unavailable(what string, err error) error {
+	var refusal *ticket.Error
+	if errors.As(err, &refusal) {
+		return err
+	}
+	return &ticket.Error{Reason: ticket.Unavailable, Text: what, Err: err}
+}

@@ -1,0 +1,175 @@
+package boltstore
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/sallyport/sallyport/sta"
+	"github.com/sallyport/sallyport/sta/ticket"
+)
+
+var now = time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+
+func record(id string) *sta.Record {
+	return &sta.Record{
+		ID: id, Hash: ticket.NewHandle().Hash(), Family: "f-" + id, User: "u", Device: "d",
+		Issued: now, Expires: now.Add(time.Hour), Client: "c", Statement: "a.b.c",
+	}
+}
+
+func newStore(t testing.TB) *Store {
+	t.Helper()
+	s, err := Open(filepath.Join(t.TempDir(), "sta.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// damage changes what stands under a ticket's reference.
+func damage(t *testing.T, s *Store, id string, change func([]byte) []byte) {
+	t.Helper()
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		ref := tx.Bucket(ids).Get([]byte(id))
+		old := append([]byte(nil), tx.Bucket(tickets).Get(ref)...)
+		return tx.Bucket(tickets).Put(append([]byte(nil), ref...), change(old))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCorruptRecordIsNamed(t *testing.T) {
+	for name, change := range map[string]func([]byte) []byte{
+		"empty": func([]byte) []byte { return nil },
+		"short": func(b []byte) []byte { return b[:3] },
+		"torn":  func(b []byte) []byte { return b[:len(b)/2] },
+		"a flipped bit where JSON still reads": func(b []byte) []byte {
+			b[strings.Index(string(b), "a.b.c")] ^= 1
+			return b
+		},
+		"no record": func([]byte) []byte { return append([]byte{0, 0, 0, 0}, "null"...) },
+		"another's": func([]byte) []byte { b, _ := encode(record("other")); return b },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t)
+			r := record("k3")
+			if err := s.Put(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			damage(t, s, "k3", change)
+			_, byID := s.ByID(t.Context(), "k3")
+			_, byHash := s.ByHash(t.Context(), r.Hash)
+			_, _, list := s.List(t.Context(), sta.Filter{Limit: 10}, now)
+			for _, err := range []error{byID, byHash, list} {
+				var corrupt *CorruptError
+				if !errors.As(err, &corrupt) || !strings.Contains(err.Error(), `"k3"`) {
+					t.Errorf("error is %v; want one that names the ticket", err)
+				}
+			}
+			// It can be got rid of, and stops no sweep.
+			if swept, err := s.Sweep(t.Context(), now.Add(2*time.Hour), 10); err != nil || swept.Tickets != 1 {
+				t.Errorf("swept %+v, %v", swept, err)
+			}
+			if _, err := s.ByHash(t.Context(), r.Hash); !errors.Is(err, sta.ErrNotFound) {
+				t.Errorf("after the sweep: %v", err)
+			}
+			for _, f := range []sta.Filter{{Limit: 10}, {User: "u", Limit: 10}, {Device: "d", Limit: 10}} {
+				if found, _, err := s.List(t.Context(), f, now); err != nil || len(found) != 0 {
+					t.Errorf("listed after the sweep: %d, %v", len(found), err)
+				}
+			}
+		})
+	}
+}
+
+// A revocation that cannot be read must not let its family back in.
+func TestCorruptRevocationStaysShut(t *testing.T) {
+	s := newStore(t)
+	r := record("k3")
+	if err := s.Put(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Revoke(t.Context(), ticket.Revocation{Family: r.Family, Time: now, Forget: now}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(revocations).Put(number(1), []byte("{")) }); err != nil {
+		t.Fatal(err)
+	}
+	var corrupt *CorruptError
+	if _, err := s.ByHash(t.Context(), r.Hash); !errors.As(err, &corrupt) {
+		t.Errorf("error is %v", err)
+	}
+	if _, _, err := s.Revocations(t.Context(), 0, 10); !errors.As(err, &corrupt) {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := s.Sweep(t.Context(), now.Add(time.Hour), 10); err != nil {
+		t.Errorf("it stops the sweep: %v", err)
+	}
+}
+
+func TestAnotherSchemaIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sta.db")
+	s, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(meta).Put(schemaKey, number(schema+1)) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Open(path); err == nil {
+		_ = s.Close()
+		t.Error("a file of another schema was opened")
+	}
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	good, err := encode(record("k3"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	ref := reference(1, "k3")
+	f.Add(ref, good)
+	f.Add(ref, good[:len(good)-1])
+	f.Add(ref[:3], good)
+	f.Add([]byte{}, []byte{})
+	f.Add(ref, append([]byte{0, 0, 0, 0}, "{}"...))
+	f.Add(reference(1, "another"), good)
+	f.Fuzz(func(t *testing.T, ref, data []byte) {
+		r, err := decode(ref, data)
+		if err != nil {
+			var corrupt *CorruptError
+			if !errors.As(err, &corrupt) {
+				t.Errorf("error is %v", err)
+			}
+			return
+		}
+		if r.ID != idOf(ref) {
+			t.Errorf("record of %q under %q", r.ID, idOf(ref))
+		}
+		if _, err := encode(r); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func FuzzDecodeRevocation(f *testing.F) {
+	f.Add(number(7), []byte(`{"serial":7,"family":"f"}`))
+	f.Add(number(8), []byte(`{"serial":7,"family":"f"}`))
+	f.Add([]byte{1}, []byte(`{}`))
+	f.Add(number(0), []byte(`null`))
+	f.Fuzz(func(t *testing.T, serial, data []byte) {
+		if r, err := decodeRevocation(serial, data); err == nil && string(number(r.Serial)) != string(serial) {
+			t.Errorf("serial %d under %x", r.Serial, serial)
+		}
+	})
+}

@@ -1,0 +1,107 @@
+package boltstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/sallyport/sallyport/sta"
+)
+
+var _ sta.Store = (*Store)(nil)
+
+// ErrLocked: another process has the file open.
+var ErrLocked = errors.New("another process has it open")
+
+// schema is the layout that doc.go draws. Another one is refused.
+const schema = 1
+
+// The buckets.
+var (
+	tickets     = []byte("tickets")
+	ids         = []byte("ids")
+	hashes      = []byte("hashes")
+	users       = []byte("users")
+	devices     = []byte("devices")
+	expiry      = []byte("expiry")
+	members     = []byte("members")
+	revocations = []byte("revocations")
+	families    = []byte("families")
+	forget      = []byte("forget")
+	meta        = []byte("meta")
+)
+
+var (
+	schemaKey = []byte("schema")
+	keySetKey = []byte("keyset")
+)
+
+// Store is a [sta.Store] in a file.
+type Store struct{ db *bolt.DB }
+
+const (
+	// lockWait is how long Open waits for another process: a predecessor that
+	// is just ending may need a moment.
+	lockWait = time.Second
+	// gather is how long the first of several writers waits for others to share
+	// its fsync. It is well under what an fsync takes on most disks.
+	gather = time.Millisecond
+	// addressSpace is set aside for the file to grow in. bbolt makes readers
+	// wait while it maps a grown file anew; with this, it hardly ever must.
+	// It is address space, not memory.
+	addressSpace = 1 << 30
+)
+
+// Open opens the file, or makes it, mode 0600, and its folder, 0700. [ErrLocked]
+// if another process has it open for longer than a second.
+func Open(path string) (*Store, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	db, err := bolt.Open(path, 0o600, &bolt.Options{
+		Timeout:         lockWait,
+		FreelistType:    bolt.FreelistMapType,
+		InitialMmapSize: addressSpace,
+	})
+	if errors.Is(err, berrors.ErrTimeout) {
+		return nil, fmt.Errorf("%s: %w", path, ErrLocked)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	db.MaxBatchDelay = gather
+	if err := db.Update(prepare); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
+	}
+	return &Store{db}, nil
+}
+
+// prepare makes the buckets of a new file and checks the schema of an old one.
+func prepare(tx *bolt.Tx) error {
+	if old := tx.Bucket(meta); old != nil {
+		if got := old.Get(schemaKey); len(got) != 8 || binary.BigEndian.Uint64(got) != schema {
+			return errors.New("made by another version of this program")
+		}
+		return nil
+	}
+	if name, _ := tx.Cursor().First(); name != nil {
+		return errors.New("a database, but not one of an authority")
+	}
+	for _, name := range [][]byte{
+		tickets, ids, hashes, users, devices, expiry, members, revocations, families, forget, meta,
+	} {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(meta).Put(schemaKey, number(schema))
+}
+
+// Close waits for readers and writers to end, and closes the file.
+func (s *Store) Close() error { return s.db.Close() }

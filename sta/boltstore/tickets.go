@@ -1,0 +1,228 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/sallyport/sallyport/sta"
+	"github.com/sallyport/sallyport/sta/ticket"
+)
+
+// view and batch stop at the door for a caller that has gone; bbolt itself knows
+// no contexts. batch may call its function more than once, so that function must
+// not leave anything behind from a call before.
+func (s *Store) view(ctx context.Context, f func(*bolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.db.View(f)
+}
+
+func (s *Store) batch(ctx context.Context, f func(*bolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.db.Batch(f)
+}
+
+// Put adds a record; see [sta.Store].
+func (s *Store) Put(ctx context.Context, r *sta.Record) error {
+	data, err := encode(r)
+	if err != nil {
+		return err
+	}
+	return s.batch(ctx, func(tx *bolt.Tx) error {
+		switch {
+		case tx.Bucket(ids).Get([]byte(r.ID)) != nil, tx.Bucket(hashes).Get(r.Hash[:]) != nil:
+			return sta.ErrExists
+		case tx.Bucket(families).Get([]byte(r.Family)) != nil:
+			return sta.ErrFamilyRevoked
+		}
+		sequence, err := tx.Bucket(tickets).NextSequence()
+		if err != nil {
+			return err
+		}
+		ref := reference(sequence, r.ID)
+		for _, e := range entries(r, ref, data) {
+			if err := tx.Bucket(e.bucket).Put(e.key, e.value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+type entry struct{ bucket, key, value []byte }
+
+// entries is everything that the file holds of one ticket.
+func entries(r *sta.Record, ref, data []byte) []entry {
+	return []entry{
+		{tickets, ref, data},
+		{ids, []byte(r.ID), ref},
+		{hashes, r.Hash[:], ref},
+		{users, join(prefix(r.User), ref), nil},
+		{devices, join(prefix(r.Device), ref), nil},
+		{expiry, join(unix(r.Expires), ref), nil},
+		{members, join(prefix(r.Family), ref), unix(r.Expires)},
+	}
+}
+
+// ByHash finds a record; see [sta.Store].
+func (s *Store) ByHash(ctx context.Context, hash ticket.Hash) (*sta.Record, error) {
+	return s.find(ctx, hashes, hash[:])
+}
+
+// ByID finds a record; see [sta.Store].
+func (s *Store) ByID(ctx context.Context, id string) (*sta.Record, error) {
+	return s.find(ctx, ids, []byte(id))
+}
+
+func (s *Store) find(ctx context.Context, index, key []byte) (r *sta.Record, err error) {
+	err = s.view(ctx, func(tx *bolt.Tx) error {
+		r, err = read(tx, tx.Bucket(index).Get(key))
+		return err
+	})
+	return r, err
+}
+
+// read gives the record at a reference, with Revoked filled in.
+func read(tx *bolt.Tx, ref []byte) (*sta.Record, error) {
+	if ref == nil {
+		return nil, sta.ErrNotFound
+	}
+	data := tx.Bucket(tickets).Get(ref)
+	if data == nil {
+		// What is left of a corrupt record that was swept.
+		return nil, sta.ErrNotFound
+	}
+	r, err := decode(ref, data)
+	if err != nil {
+		return nil, err
+	}
+	if serial := tx.Bucket(families).Get([]byte(r.Family)); serial != nil {
+		revocation, err := decodeRevocation(serial, tx.Bucket(revocations).Get(serial))
+		if err != nil {
+			return nil, err
+		}
+		r.Revoked = &revocation
+	}
+	return r, nil
+}
+
+// List gives records, newest first; see [sta.Store]. A cursor is the reference
+// of the last record that was looked at.
+func (s *Store) List(ctx context.Context, f sta.Filter, now time.Time) (found []*sta.Record, next string, err error) {
+	after, err := base64.RawURLEncoding.Strict().DecodeString(f.After)
+	if err != nil || f.After != "" && len(after) < 8 {
+		return nil, "", sta.ErrCursor
+	}
+	err = s.view(ctx, func(tx *bolt.Tx) error {
+		bucket, start := narrowest(tx, f)
+		cursor := bucket.Cursor()
+		key := lastBefore(cursor, start, after)
+		for scanned := 1; key != nil; scanned++ {
+			ref := key[len(start):]
+			r, err := s.matching(ctx, tx, ref, &f, now)
+			if err != nil {
+				return err
+			}
+			if r != nil {
+				found = append(found, r)
+			}
+			key, _ = cursor.Prev()
+			if !bytes.HasPrefix(key, start) {
+				key = nil
+			}
+			if key != nil && (len(found) == f.Limit || scanned == sta.MaxScan) {
+				next = base64.RawURLEncoding.EncodeToString(ref)
+				return nil
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return found, next, nil
+}
+
+// narrowest chooses what to walk through: the index that leaves out the most.
+// Its keys, behind start, are references.
+func narrowest(tx *bolt.Tx, f sta.Filter) (bucket *bolt.Bucket, start []byte) {
+	switch {
+	case f.Device != "":
+		return tx.Bucket(devices), prefix(f.Device)
+	case f.User != "":
+		return tx.Bucket(users), prefix(f.User)
+	default:
+		return tx.Bucket(tickets), nil
+	}
+}
+
+// lastBefore goes to the newest reference behind start that is older than after,
+// or the newest at all without one. nil if there is none.
+func lastBefore(cursor *bolt.Cursor, start, after []byte) []byte {
+	limit := join(start, after)
+	if len(after) == 0 {
+		// References begin with a number that never reaches this one.
+		limit = join(start, bytes.Repeat([]byte{0xff}, 8))
+	}
+	key, _ := cursor.Seek(limit)
+	if key == nil {
+		key, _ = cursor.Last()
+	}
+	for key != nil && bytes.Compare(key, limit) >= 0 {
+		key, _ = cursor.Prev()
+	}
+	if !bytes.HasPrefix(key, start) {
+		return nil
+	}
+	return key
+}
+
+// matching gives the record at ref if it fits the filter, else nil.
+func (s *Store) matching(ctx context.Context, tx *bolt.Tx, ref []byte, f *sta.Filter, now time.Time) (*sta.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	r, err := read(tx, ref)
+	if errors.Is(err, sta.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil || !f.Matches(r, now) {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Delete removes a record; see [sta.Store].
+func (s *Store) Delete(ctx context.Context, id string) error {
+	return s.batch(ctx, func(tx *bolt.Tx) error {
+		if ref := tx.Bucket(ids).Get([]byte(id)); ref != nil {
+			return remove(tx, bytes.Clone(ref))
+		}
+		return nil
+	})
+}
+
+// remove takes a ticket out of every bucket. Of a corrupt record it removes what
+// can be found; the rest leads nowhere, which read knows.
+func remove(tx *bolt.Tx, ref []byte) error {
+	gone := []entry{{bucket: tickets, key: ref}, {bucket: ids, key: []byte(idOf(ref))}}
+	if data := tx.Bucket(tickets).Get(ref); data != nil {
+		if r, err := decode(ref, data); err == nil {
+			gone = entries(r, ref, nil)
+		}
+	}
+	for _, e := range gone {
+		if err := tx.Bucket(e.bucket).Delete(e.key); err != nil {
+			return err
+		}
+	}
+	return nil
+}

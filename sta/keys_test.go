@@ -1,0 +1,214 @@
+package sta_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sallyport/sallyport/sta"
+	"github.com/sallyport/sallyport/sta/ticket"
+)
+
+func keyFiles(t *testing.T) sta.KeyFiles {
+	dir := t.TempDir()
+	return sta.KeyFiles{Root: filepath.Join(dir, "away", "root.key"), Signing: filepath.Join(dir, "data", "sta.key")}
+}
+
+func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
+
+func TestInit(t *testing.T) {
+	store, files := sta.NewMemoryStore(), keyFiles(t)
+	_, _, err := sta.OpenKeys(t.Context(), store, authorityID, files.Signing)
+	if !errors.Is(err, sta.ErrNotInitialised) {
+		t.Errorf("before: %v", err)
+	}
+	pin, err := sta.Init(t.Context(), store, authorityID, files, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := sta.ReadPrivateKey(files.Root)
+	if err != nil || ticket.Pin(root.Public().(ed25519.PublicKey)) != pin {
+		t.Errorf("the root does not fit its pin (%v)", err)
+	}
+	for _, path := range []string{files.Root, files.Signing} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v; want mode 0600", path, info, err)
+		}
+	}
+	signer, set, err := sta.OpenKeys(t.Context(), store, authorityID, files.Signing)
+	if err != nil || !set.Names(signer.KeyID()) || set.Version != 1 {
+		t.Errorf("after: %+v, %v", set, err)
+	}
+
+	before, _ := os.ReadFile(files.Signing)
+	stored, _ := store.KeySet(t.Context())
+	for _, again := range []sta.KeyFiles{files, keyFiles(t)} {
+		if _, err := sta.Init(t.Context(), store, authorityID, again, time.Now()); !errors.Is(err, sta.ErrInitialised) {
+			t.Errorf("again: %v, want ErrInitialised", err)
+		}
+		if again != files && (exists(again.Root) || exists(again.Signing)) {
+			t.Error("the second init left files")
+		}
+	}
+	after, _ := os.ReadFile(files.Signing)
+	if now, _ := store.KeySet(t.Context()); string(before) != string(after) || now != stored {
+		t.Error("the second init changed something")
+	}
+	if _, _, err := sta.OpenKeys(t.Context(), store, "STA02", files.Signing); err == nil {
+		t.Error("another authority's store was accepted")
+	}
+}
+
+// crashedStore loses power where the set would be written.
+type crashedStore struct {
+	sta.Store
+	err error
+}
+
+func (c crashedStore) PutKeySet(context.Context, sta.SignedKeySet) error { return c.err }
+
+func TestInitThatFailsLeavesNothing(t *testing.T) {
+	store, files := sta.NewMemoryStore(), keyFiles(t)
+	_, err := sta.Init(t.Context(), crashedStore{store, errDiskFull}, authorityID, files, time.Now())
+	if !errors.Is(err, errDiskFull) || exists(files.Root) || exists(files.Signing) {
+		t.Errorf("%v; files left: %v %v", err, exists(files.Root), exists(files.Signing))
+	}
+	if _, err := sta.Init(t.Context(), store, authorityID, files, time.Now()); err != nil {
+		t.Errorf("the next try: %v", err)
+	}
+}
+
+func TestInitThatWasCutShort(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, written := range map[string]func(sta.KeyFiles) []string{
+		"after the root": func(f sta.KeyFiles) []string { return []string{f.Root} },
+		"before the set": func(f sta.KeyFiles) []string { return []string{f.Root, f.Signing} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, files := sta.NewMemoryStore(), keyFiles(t)
+			for _, path := range written(files) {
+				if err := sta.WritePrivateKey(path, key); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := sta.Init(t.Context(), store, authorityID, files, time.Now())
+			if !errors.Is(err, sta.ErrHalfInitialised) || !strings.Contains(err.Error(), files.Root) {
+				t.Errorf("%v; want ErrHalfInitialised that names the file", err)
+			}
+			for _, path := range written(files) {
+				if err := os.Remove(path); err != nil {
+					t.Errorf("it was touched: %v", err)
+				}
+			}
+			if _, err := sta.Init(t.Context(), store, authorityID, files, time.Now()); err != nil {
+				t.Errorf("after removing: %v", err)
+			}
+		})
+	}
+	store, files := sta.NewMemoryStore(), keyFiles(t)
+	if err := sta.WritePrivateKey(files.Signing, key); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := sta.OpenKeys(t.Context(), store, authorityID, files.Signing); !errors.Is(err, sta.ErrHalfInitialised) {
+		t.Errorf("OpenKeys: %v", err)
+	}
+}
+
+func TestOpenKeysRefusesAKeyThatTheSetDoesNotName(t *testing.T) {
+	store, files := sta.NewMemoryStore(), keyFiles(t)
+	if _, err := sta.Init(t.Context(), store, authorityID, files, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	// The root is a good key, and not one that signs tickets.
+	if _, _, err := sta.OpenKeys(t.Context(), store, authorityID, files.Root); err == nil {
+		t.Error("a key that the set does not name was accepted")
+	}
+}
+
+func TestPrivateKeyFiles(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "k.pem")
+	if err := sta.WritePrivateKey(path, key); err != nil {
+		t.Fatal(err)
+	}
+	if err := sta.WritePrivateKey(path, key); !errors.Is(err, os.ErrExist) {
+		t.Errorf("overwriting: %v", err)
+	}
+	if got, err := sta.ReadPrivateKey(path); err != nil || !got.Equal(key) {
+		t.Errorf("read back: %v", err)
+	}
+	data, _ := os.ReadFile(path)
+	body := strings.Split(string(data), "\n")[1]
+	for name, content := range map[string]string{
+		"empty": "", "torn": string(data[:60]), "two": string(data) + string(data),
+		"other type": strings.ReplaceAll(string(data), "PRIVATE KEY", "RSA PRIVATE KEY"),
+		"damaged":    strings.Replace(string(data), body, body[:20]+"AAAA"+body[24:], 1),
+	} {
+		bad := filepath.Join(t.TempDir(), "bad.pem")
+		if err := os.WriteFile(bad, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := sta.ReadPrivateKey(bad)
+		if err == nil && got.Equal(key) {
+			t.Errorf("%s: gave the key", name)
+		}
+		if name != "damaged" && err == nil {
+			t.Errorf("%s: was accepted", name)
+		}
+		if err != nil && strings.Contains(err.Error(), body[8:24]) {
+			t.Errorf("%s: the error shows content: %v", name, err)
+		}
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sta.ReadPrivateKey(path); err == nil {
+		t.Error("a world-readable key was accepted")
+	}
+	if _, err := sta.ReadPrivateKey(filepath.Dir(path)); err == nil {
+		t.Error("a folder was accepted")
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	w := newWorld(t)
+	good := sta.Config{
+		ID: authorityID, Audience: []string{gateway}, Signer: w.signer, Keys: w.keys, Store: w.store, Audit: w.audit, Now: w.clock,
+	}
+	_, foreign, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger, _ := ticket.NewSigner(authorityID, foreign)
+	for name, change := range map[string]func(*sta.Config){
+		"bad id":              func(c *sta.Config) { c.ID = "sta01" },
+		"another id":          func(c *sta.Config) { c.ID = "STA02" },
+		"no audience":         func(c *sta.Config) { c.Audience = nil },
+		"odd audience":        func(c *sta.Config) { c.Audience = []string{"a\nb"} },
+		"no store":            func(c *sta.Config) { c.Store = nil },
+		"no audit":            func(c *sta.Config) { c.Audit = nil },
+		"a stranger's signer": func(c *sta.Config) { c.Signer = stranger },
+		"short tickets":       func(c *sta.Config) { c.Lifetime = time.Millisecond },
+		"negative wait":       func(c *sta.Config) { c.CutWait = -1 },
+	} {
+		config := good
+		change(&config)
+		if _, err := sta.New(config); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+	if _, err := sta.New(good); err != nil {
+		t.Error(err)
+	}
+}
