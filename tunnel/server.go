@@ -1,0 +1,281 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// Defaults of Config.
+const (
+	DefaultSetupTimeout    = 10 * time.Second
+	DefaultMaxStreams      = 100_000
+	DefaultMaxPreAuthBytes = 8 << 10
+)
+
+// Config is what a Server needs. TLS and Handler are required.
+type Config struct {
+	// TLS comes from ServerTLS.
+	TLS *tls.Config
+	// Handler gets every stream whose TLS handshake is done.
+	Handler Handler
+	// SetupTimeout bounds handshake and negotiation together, counted from
+	// accept; zero means DefaultSetupTimeout, the time that a mail app woken
+	// by a push has for everything.
+	SetupTimeout time.Duration
+	// MaxStreams is how many connections there may be at once, refused ones
+	// that still linger included; zero means DefaultMaxStreams. Beyond it,
+	// clients wait in the kernel's queue.
+	MaxStreams int
+	// MaxPreAuthBytes is how many decrypted bytes are taken from a client whose
+	// credential has not been accepted; zero means DefaultMaxPreAuthBytes.
+	MaxPreAuthBytes int
+	// Hooks tell what Handler does not see. Each may be nil.
+	Hooks Hooks
+}
+
+// Hooks are called on the goroutine that the event happened on, and hold it up.
+type Hooks struct {
+	// Refused is told of a connection that failed before it came to the
+	// Handler. Its Peer has no TLS facts.
+	Refused func(Peer, *Refusal)
+	// AcceptError is told of a failed accept, and how long the next one waits.
+	AcceptError func(err error, backoff time.Duration)
+	// Full is told whenever all of MaxStreams are taken, before the wait.
+	Full func()
+	// Panicked is told of a Handler that panicked; only its stream is lost
+	// then. With no hook the panic goes on and ends the process, since nobody
+	// would hear of it otherwise. The value may hold anything.
+	Panicked func(peer Peer, value any, stack []byte)
+}
+
+// Server accepts SOCKS5 over TLS.
+type Server struct {
+	config Config
+	slots  chan struct{} // one element a connection
+
+	mu      sync.Mutex // guards the rest; taken at the two ends of a connection
+	conns   map[net.Conn]struct{}
+	serving map[*serveCall]struct{}
+	state   serverState
+	idle    chan struct{} // closed when a stopping server has nothing left; made by stop
+}
+
+// serverState only ever grows.
+type serverState int
+
+const (
+	stateOpen     serverState = iota
+	stateDraining             // no accepts; streams go on
+	stateClosed               // streams are ended
+)
+
+// serveCall is one running Serve.
+type serveCall struct {
+	listener net.Listener
+	stopped  chan struct{}      // closed by Shutdown and Close
+	cancel   context.CancelFunc // ends the handlers' contexts
+}
+
+// NewServer checks config and fills in its defaults.
+func NewServer(config Config) (*Server, error) {
+	switch {
+	case config.Handler == nil:
+		return nil, errors.New("tunnel: server without handler")
+	case config.TLS == nil || config.TLS.MinVersion < tls.VersionTLS12:
+		return nil, errors.New("tunnel: server's TLS config does not come from ServerTLS")
+	case config.SetupTimeout < 0 || config.MaxStreams < 0 || config.MaxPreAuthBytes < 0:
+		return nil, errors.New("tunnel: negative limit")
+	}
+	if config.SetupTimeout == 0 {
+		config.SetupTimeout = DefaultSetupTimeout
+	}
+	if config.MaxStreams == 0 {
+		config.MaxStreams = DefaultMaxStreams
+	}
+	if config.MaxPreAuthBytes == 0 {
+		config.MaxPreAuthBytes = DefaultMaxPreAuthBytes
+	}
+	return &Server{
+		config:  config,
+		slots:   make(chan struct{}, config.MaxStreams),
+		conns:   make(map[net.Conn]struct{}),
+		serving: make(map[*serveCall]struct{}),
+	}, nil
+}
+
+// Listen listens on a TCP address. Connections that it accepts send no
+// keep-alive probes: each would wake a phone's radio.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	config := net.ListenConfig{KeepAlive: -1}
+	return config.Listen(ctx, "tcp", address)
+}
+
+// Serve accepts on l until Shutdown, Close or the end of ctx, which is as
+// Close, and returns when the last stream of l is over. It closes l. Errors of
+// accept are waited out, 5 ms to 1 s; only a listener that somebody else closed
+// ends Serve.
+//
+// The error is nil after Shutdown or Close, and ctx's cause after its end. A
+// Server may serve several listeners; they share its slots.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	streams, cancel := context.WithCancel(ctx)
+	defer cancel()
+	call := &serveCall{listener: l, stopped: make(chan struct{}), cancel: cancel}
+	if !s.begin(call) {
+		return errors.Join(errors.New("tunnel: server is stopped"), l.Close())
+	}
+	defer s.end(call)
+	unwatch := context.AfterFunc(ctx, func() { _ = s.Close() })
+	defer unwatch()
+
+	var running sync.WaitGroup
+	err := s.accept(streams, call, &running)
+	_ = l.Close() // so that nobody waits in the kernel's queue meanwhile
+	running.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// accept runs until the call is stopped.
+func (s *Server) accept(ctx context.Context, call *serveCall, running *sync.WaitGroup) error {
+	var wait backoff
+	for s.takeSlot(call) {
+		conn, err := call.listener.Accept()
+		if err == nil {
+			wait.reset()
+			running.Go(func() { s.serveConn(ctx, conn) })
+			continue
+		}
+		<-s.slots
+		if call.isStopped() {
+			return nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("tunnel: accept: %w", err)
+		}
+		pause := wait.next()
+		if s.config.Hooks.AcceptError != nil {
+			s.config.Hooks.AcceptError(err, pause)
+		}
+		call.sleep(pause)
+	}
+	return nil
+}
+
+// takeSlot waits for a free slot; false means that the call is stopped.
+func (s *Server) takeSlot(call *serveCall) bool {
+	if call.isStopped() {
+		return false
+	}
+	select {
+	case s.slots <- struct{}{}:
+		return true
+	default:
+	}
+	if s.config.Hooks.Full != nil {
+		s.config.Hooks.Full()
+	}
+	select {
+	case s.slots <- struct{}{}:
+		return true
+	case <-call.stopped:
+		return false
+	}
+}
+
+// serveConn is the whole life of a connection, but for its slot's beginning.
+func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
+	defer func() { <-s.slots }()
+	defer conn.Close()
+	if !s.enter(conn) {
+		return
+	}
+	defer s.leave(conn)
+
+	peer := s.meet(conn)
+	w := &wire{Conn: conn}
+	secured := tls.Server(w, s.config.TLS)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		s.handshakeFailed(ctx, peer, w, err)
+		return
+	}
+	addTLS(&peer, secured.ConnectionState())
+	n := &socksNegotiation{peer: peer, stream: newTLSStream(secured, w, s.config.MaxPreAuthBytes)}
+	defer n.finish()
+	if s.config.Hooks.Panicked != nil {
+		defer s.survive(peer)
+	}
+	s.config.Handler.ServeTunnel(ctx, n)
+}
+
+// meet sets a fresh connection up and says who it is from. No error matters: a
+// connection that is gone already will say so when it is read.
+func (s *Server) meet(conn net.Conn) Peer {
+	now := time.Now()
+	peer := Peer{Carrier: CarrierSOCKS5, Accepted: now, Deadline: now.Add(s.config.SetupTimeout)}
+	_ = conn.SetDeadline(peer.Deadline)
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAlive(false) // the listener may not be from Listen
+		_ = tcp.SetNoDelay(true)
+	}
+	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		peer.Remote = addr.AddrPort()
+	}
+	if addr, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+		peer.Local = addr.AddrPort()
+	}
+	return peer
+}
+
+func addTLS(peer *Peer, state tls.ConnectionState) {
+	peer.TLSVersion = state.Version
+	peer.CipherSuite = state.CipherSuite
+	peer.ServerName = SafeText(state.ServerName, 255)
+	peer.ALPN = state.NegotiatedProtocol
+	peer.Resumed = state.DidResume
+}
+
+var badRequest = []byte("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+
+// handshakeFailed ends a connection that did not come to TLS.
+func (s *Server) handshakeFailed(ctx context.Context, peer Peer, w *wire, err error) {
+	refusal := handshakeRefusal(ctx, w, err)
+	if s.config.Hooks.Refused != nil {
+		s.config.Hooks.Refused(peer, refusal)
+	}
+	switch refusal.Label {
+	case LabelNotTLS:
+		if w.tellHTTP() {
+			partWith(w, w, badRequest)
+		}
+	case LabelTLS:
+		partWith(w, w, nil) // crypto/tls has sent its alert; let it arrive
+	}
+}
+
+func handshakeRefusal(ctx context.Context, w *wire, err error) *Refusal {
+	var header tls.RecordHeaderError
+	if w.notTLS() || errors.As(err, &header) && header.Conn != nil {
+		return &Refusal{Status: 400, Label: LabelNotTLS, Text: "TLS handshake: the client does not speak TLS", Err: err}
+	}
+	refusal := refuse(ctx, "TLS handshake", err)
+	if refusal.Label == LabelConnection {
+		refusal.Label = LabelTLS
+	}
+	return refusal
+}
+
+// survive is deferred around the handler.
+func (s *Server) survive(peer Peer) {
+	if value := recover(); value != nil {
+		s.config.Hooks.Panicked(peer, value, debug.Stack())
+	}
+}

@@ -1,0 +1,161 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	socks5 "github.com/armon/go-socks5"
+
+	"github.com/sallyport/sallyport/tunnel/socks"
+)
+
+// CarrierSOCKS5 is the Peer's Carrier of SOCKS5 over TLS.
+const CarrierSOCKS5 = "socks5"
+
+// methods are the authentication methods that we take, best first.
+func methods() []socks.Method {
+	return []socks.Method{
+		socks.UserPass{},
+	}
+}
+
+// stage is how far a negotiation has come:
+//
+//	          Credential             Destination           Succeed
+//	greeting ────┬─────→ presented ───────────→ requested ────────→ over
+//	             └─→ noMethod                                        ↑
+//	    Refuse, from any of them ────────────────────────────────────┘
+//
+// The stage says what Refuse writes: nothing at the greeting, since there is
+// nothing it would answer; 05 FF without a method in common; the method's
+// failure until the credential has been answered; a reply from then on. A step
+// that fails halfway leaves the stage at what is owed next.
+type stage int
+
+const (
+	stageGreeting stage = iota
+	stageNoMethod
+	stagePresented
+	stageRequested
+	stageOver
+)
+
+var errOrder = errors.New("tunnel: negotiation step out of order")
+
+// socksNegotiation speaks SOCKS5 inside TLS.
+type socksNegotiation struct {
+	peer   Peer
+	stream *tlsStream
+	stage  stage
+	method socks.Method // nil before it is chosen
+	ready  bool         // the step that the stage names came to its end
+}
+
+var _ Negotiation = (*socksNegotiation)(nil)
+
+func (n *socksNegotiation) Peer() Peer { return n.peer }
+
+func (n *socksNegotiation) Credential(ctx context.Context) (Credential, error) {
+	if n.stage != stageGreeting {
+		return Credential{}, errOrder
+	}
+	defer n.interruptedBy(ctx)()
+	offered, err := socks.ReadGreeting(&n.stream.in)
+	if err != nil {
+		return Credential{}, refuse(ctx, "greeting", err)
+	}
+	n.stage = stageNoMethod
+	if n.method = socks.Choose(offered, methods()); n.method == nil {
+		return Credential{}, refuse(ctx, "greeting", socks.NoMethod)
+	}
+	n.stage = stagePresented
+	presented, err := n.method.Authenticate(&n.stream.in, n.stream)
+	if err != nil {
+		return Credential{}, refuse(ctx, "credential", err)
+	}
+	n.ready = true
+	return credentialOf(presented), nil
+}
+
+func credentialOf(presented *socks5.AuthContext) Credential {
+	return Credential{
+		User:   SafeText(presented.Payload[socks.PayloadUser], 255),
+		Secret: presented.Payload[socks.PayloadPassword],
+	}
+}
+
+func (n *socksNegotiation) Destination(ctx context.Context) (Destination, error) {
+	if n.stage != stagePresented || !n.ready {
+		return Destination{}, errOrder
+	}
+	defer n.interruptedBy(ctx)()
+	n.stage, n.ready = stageRequested, false
+	if status := n.method.Status(true); status != nil {
+		if _, err := n.stream.Write(status); err != nil {
+			return Destination{}, refuse(ctx, "answering the credential", err)
+		}
+	}
+	n.stream.in.lift()
+	request, err := socks.ReadRequest(&n.stream.in)
+	if err != nil {
+		return Destination{}, refuse(ctx, "request", err)
+	}
+	n.ready = true
+	return Destination{Host: request.Host, Addr: request.Addr, Port: request.Port}, nil
+}
+
+func (n *socksNegotiation) Refuse(err error) {
+	var last []byte
+	switch n.stage {
+	case stageOver:
+		return
+	case stageNoMethod:
+		last = socks.AppendNoAcceptable(nil)
+	case stagePresented:
+		last = n.method.Status(false)
+	case stageRequested:
+		last = reply(err).Append(nil)
+	}
+	n.stage = stageOver
+	n.stream.refuse(last)
+}
+
+func (n *socksNegotiation) Succeed() (Stream, error) {
+	if n.stage != stageRequested || !n.ready {
+		return nil, errOrder
+	}
+	n.stage = stageOver
+	_, err := n.stream.Write(socks.Succeeded.Append(nil))
+	if err == nil {
+		err = n.stream.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		_ = n.stream.Close()
+		return nil, refuse(context.Background(), "answering the request", err)
+	}
+	n.stream.in.releaseIfEmpty()
+	return n.stream, nil
+}
+
+// interruptedBy lets ctx end what is being read; the returned function undoes
+// it. The deadline that ctx moved is put back, so that a step which was
+// interrupted too late to fail leaves no trace.
+func (n *socksNegotiation) interruptedBy(ctx context.Context) func() {
+	moved := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(moved)
+		_ = n.stream.SetReadDeadline(time.Unix(1, 0))
+	})
+	return func() {
+		if !stop() {
+			<-moved
+			_ = n.stream.SetReadDeadline(n.peer.Deadline)
+		}
+	}
+}
+
+// finish refuses what a handler left without a word. Deny is the default.
+func (n *socksNegotiation) finish() {
+	n.Refuse(&Refusal{Label: LabelUnanswered, Text: "the handler gave no answer"})
+}

@@ -1,0 +1,197 @@
+package tunnel
+
+import (
+	"crypto/tls"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// closeBound is how long Close tries to say goodbye to a peer that takes
+	// no bytes. crypto/tls would wait five seconds.
+	closeBound = 200 * time.Millisecond
+	// lingerBound is how long a refused client has to take its answer, and
+	// lingerBytes how much it may still send meanwhile.
+	lingerBound = time.Second
+	lingerBytes = 64 << 10
+	// gatherFrom is the least Write that has more than one record in it.
+	gatherFrom = 16<<10 + 1
+)
+
+// tlsStream is a client's stream over TLS.
+type tlsStream struct {
+	*tls.Conn
+	wire     *wire
+	in       ahead        // what was read in set-up and is not yet consumed
+	flushing atomic.Int32 // Writes that crypto/tls believes finished
+}
+
+var _ Stream = (*tlsStream)(nil)
+
+func newTLSStream(conn *tls.Conn, w *wire, preAuth int) *tlsStream {
+	s := &tlsStream{Conn: conn, wire: w}
+	s.in.init(conn, preAuth)
+	return s
+}
+
+// Read returns what came ahead first. A large p is filled from all records that
+// are here already; it waits only for the first. One goroutine may read.
+func (s *tlsStream) Read(p []byte) (int, error) {
+	if s.in.held() {
+		return s.in.take(p), nil
+	}
+	n, err := s.Conn.Read(p)
+	if err != nil || len(p) < gatherFrom {
+		return n, err
+	}
+	// Asking whether a whole record is here would not do: it may be one
+	// without data, behind which crypto/tls goes on to wait for another, with
+	// the bytes that p holds undelivered.
+	s.wire.noWait = true
+	for n < len(p) && err == nil {
+		var more int
+		more, err = s.Conn.Read(p[n:])
+		n += more
+	}
+	s.wire.noWait = false
+	return n, nil // but for noWaitError, errors come again
+}
+
+// Write sends all of p, in one system call up to the size of a relay buffer.
+func (s *tlsStream) Write(p []byte) (int, error) {
+	if len(p) < gatherFrom {
+		return s.Conn.Write(p)
+	}
+	s.flushing.Add(1)
+	defer s.flushing.Add(-1)
+	s.wire.hold()
+	n, err := s.Conn.Write(p)
+	if flushErr := s.wire.flush(); err == nil && flushErr != nil {
+		// How much of it arrived cannot be known.
+		return 0, flushErr
+	}
+	return n, err
+}
+
+// Close says goodbye if the peer takes it within closeBound, and cuts the
+// connection if not, or if a Write is under way in another goroutine.
+func (s *tlsStream) Close() error {
+	if s.flushing.Load() > 0 {
+		return s.wire.Conn.Close()
+	}
+	cut := time.AfterFunc(closeBound, func() { _ = s.wire.Conn.Close() })
+	defer cut.Stop()
+	return s.Conn.Close()
+}
+
+// refuse sends the last words and closes as partWith does.
+func (s *tlsStream) refuse(last []byte) {
+	partWith(s, s.wire, last)
+}
+
+// partWith writes the last words to a stream and closes it without losing
+// them. A close with bytes unread makes the kernel send a reset, and a reset
+// that overtakes the answer robs the client of it; so our direction is ended,
+// and what the client still sends is read for a while.
+func partWith(s Stream, w *wire, last []byte) {
+	// Cutting the connection bounds all of it, whatever deadlines the layers
+	// above set for themselves.
+	cut := time.AfterFunc(lingerBound, func() { _ = w.Conn.Close() })
+	defer cut.Stop()
+	_ = s.SetDeadline(time.Now().Add(lingerBound))
+	var err error
+	if len(last) > 0 {
+		_, err = s.Write(last)
+	}
+	if err == nil {
+		err = s.CloseWrite()
+	}
+	if err == nil {
+		_, _ = io.CopyN(io.Discard, s, lingerBytes)
+	}
+	_ = s.Close()
+}
+
+// aheadSize is one read of set-up. The messages fit, so a client that sends
+// all of them at once costs one read; what lies beyond stays below.
+const aheadSize = 1 << 10
+
+var aheadBuffers = sync.Pool{New: func() any { return new([aheadSize]byte) }}
+
+// ahead is a small buffered reader for set-up. It counts what it reads as long
+// as the client is unknown, and lets go of its memory when it has been drained
+// afterwards.
+type ahead struct {
+	src  io.Reader
+	buf  *[aheadSize]byte
+	r, w int // buf[r:w] is unread
+	left int // how much more may be read; negative: no limit
+}
+
+func (a *ahead) init(src io.Reader, limit int) {
+	a.src, a.left = src, limit
+	a.buf = aheadBuffers.Get().(*[aheadSize]byte)
+}
+
+// Read is for the messages of set-up.
+func (a *ahead) Read(p []byte) (int, error) {
+	if a.r == a.w {
+		if err := a.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, a.buf[a.r:a.w])
+	a.r += n
+	return n, nil
+}
+
+func (a *ahead) fill() error {
+	room := len(a.buf)
+	if a.left >= 0 {
+		room = min(room, a.left)
+	}
+	if room == 0 {
+		return errTooMuch
+	}
+	n, err := a.src.Read(a.buf[:room])
+	a.r, a.w = 0, n
+	if a.left >= 0 {
+		a.left -= n
+	}
+	if n > 0 {
+		return nil // an error will come again
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// lift ends the counting: the client is known.
+func (a *ahead) lift() { a.left = -1 }
+
+// held reports whether bytes that came ahead are still to be read.
+func (a *ahead) held() bool {
+	a.releaseIfEmpty()
+	return a.buf != nil
+}
+
+// take moves what came ahead into p.
+func (a *ahead) take(p []byte) int {
+	n := copy(p, a.buf[a.r:a.w])
+	a.r += n
+	a.releaseIfEmpty()
+	return n
+}
+
+// releaseIfEmpty gives the buffer back. It has seen a password.
+func (a *ahead) releaseIfEmpty() {
+	if a.buf == nil || a.r < a.w {
+		return
+	}
+	clear(a.buf[:])
+	aheadBuffers.Put(a.buf)
+	a.buf = nil
+}

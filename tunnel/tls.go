@@ -1,0 +1,119 @@
+package tunnel
+
+import (
+	"crypto/tls"
+	"slices"
+)
+
+// ALPN is the protocol name of our own clients. Others need not offer any.
+const ALPN = "sallyport/1"
+
+// ServerTLS returns base made fit for the public port:
+//
+//   - TLS 1.2 at least, and of its suites only those with forward secrecy and
+//     an AEAD; base may narrow them further.
+//   - No session tickets under TLS 1.2, where one key opens all recorded
+//     sessions. Under 1.3 they stay: each resumption has a key exchange of its
+//     own. There is no 0-RTT, since crypto/tls has none over TCP.
+//   - ALPN is answered if the client offers ours, and otherwise left out:
+//     TLS lets a server that names no protocol accept any client, where one
+//     that names some must refuse the rest. base's own NextProtos are ignored.
+//   - Key exchanges are those of crypto/tls, X25519MLKEM768 among them, unless
+//     base says otherwise.
+//
+// The result is one config for all listeners, and SetSessionTicketKeys belongs
+// on it: keys set on base would be copied, and then stay for good. base is not
+// changed, and changing it later has no effect; its GetConfigForClient, if any,
+// is asked first.
+func ServerTLS(base *tls.Config) *tls.Config {
+	outer := harden(base)
+	own := newVariants(outer)
+	choose := base.GetConfigForClient
+	outer.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if choose == nil {
+			return own.pick(hello), nil
+		}
+		chosen, err := choose(hello)
+		switch {
+		case err != nil:
+			return nil, err
+		case chosen == nil:
+			return own.pick(hello), nil
+		}
+		return newVariants(harden(chosen)).pick(hello), nil
+	}
+	return outer
+}
+
+// harden clones base and sets what does not depend on the client.
+func harden(base *tls.Config) *tls.Config {
+	c := base.Clone()
+	c.GetConfigForClient = nil
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	c.CipherSuites = aeadOnly(c.CipherSuites)
+	c.Renegotiation = tls.RenegotiateNever // servers never do; said for the reader
+	c.NextProtos = nil
+	return c
+}
+
+// aeadSuites are the suites of TLS 1.2 that pass; those of 1.3 all do. The
+// order means nothing to crypto/tls, which prefers by the hardware.
+var aeadSuites = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
+// aeadOnly keeps of the wanted suites those that pass. Wanting nothing means
+// all of them; wanting none that passes leaves no suite, so that TLS 1.2
+// clients are refused, and not served with what the caller did not want.
+func aeadOnly(wanted []uint16) []uint16 {
+	if wanted == nil {
+		return slices.Clone(aeadSuites)
+	}
+	kept := make([]uint16, 0, len(wanted))
+	for _, id := range wanted {
+		if slices.Contains(aeadSuites, id) {
+			kept = append(kept, id)
+		}
+	}
+	return kept
+}
+
+// variants are the configs that a ClientHello chooses from, made beforehand.
+// They set no session-ticket keys of their own, so crypto/tls uses, and
+// rotates, those of the config that they were handed out by.
+type variants struct {
+	tickets, noTickets struct{ plain, alpn *tls.Config }
+	only12             bool // by MaxVersion
+}
+
+func newVariants(c *tls.Config) *variants {
+	v := &variants{only12: c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS13}
+	v.tickets.plain = c.Clone()
+	v.noTickets.plain = c.Clone()
+	v.noTickets.plain.SessionTicketsDisabled = true
+	v.tickets.alpn = withALPN(v.tickets.plain)
+	v.noTickets.alpn = withALPN(v.noTickets.plain)
+	return v
+}
+
+func withALPN(c *tls.Config) *tls.Config {
+	c = c.Clone()
+	c.NextProtos = []string{ALPN}
+	return c
+}
+
+func (v *variants) pick(hello *tls.ClientHelloInfo) *tls.Config {
+	set := v.tickets
+	if v.only12 || !slices.Contains(hello.SupportedVersions, tls.VersionTLS13) {
+		set = v.noTickets
+	}
+	if slices.Contains(hello.SupportedProtos, ALPN) {
+		return set.alpn
+	}
+	return set.plain
+}
