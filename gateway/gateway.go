@@ -1,0 +1,162 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/sallyport/sallyport/gateway/policy"
+	"github.com/sallyport/sallyport/sta/ticket"
+	"github.com/sallyport/sallyport/tunnel"
+)
+
+// Redeemer judges tickets. Refusals are *ticket.Error.
+type Redeemer interface {
+	// Known judges a ticket that needs no I/O; the second result is false when
+	// it would.
+	Known(*ticket.Presentation) (*ticket.Claims, bool, error)
+	// Redeem judges a ticket with the authority's help.
+	Redeem(context.Context, *ticket.Presentation) (*ticket.Claims, error)
+	// Revoked tells whether a good ticket has been revoked since.
+	Revoked(*ticket.Claims) bool
+}
+
+// Resolver gives the addresses of a name. *net.Resolver is one; "no such name"
+// and time-outs are told apart as in *net.DNSError.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Snapshot is what decides on destinations. It is immutable and replaced whole.
+type Snapshot struct {
+	Policy   *policy.Policy
+	Address  *policy.AddressRules
+	Resolver Resolver
+}
+
+// Config is what a Gateway needs. Redeemer and Snapshot are required.
+type Config struct {
+	Redeemer Redeemer
+	Snapshot Snapshot
+
+	// Dialer is the template of the dialer towards services: source address,
+	// keep-alive. Its Control is the gateway's. The zero value dials from any
+	// address, with TCP keep-alive after a minute.
+	Dialer net.Dialer
+
+	// Relay bounds tunnels; zero fields have tunnel.Relay's defaults.
+	Relay tunnel.Limits
+
+	// FailuresPerMinute is how many refused tickets a source (an IPv4 address
+	// or an IPv6 /64) may show before its further unknown tickets are refused
+	// unseen; tickets known here are never held up. 0 means 600, and less than
+	// 100 is refused: whole carriers stand behind one address.
+	FailuresPerMinute int
+
+	// Now is the clock for tickets and failures; nil means time.Now.
+	Now func() time.Time
+
+	// Hooks may be left zero.
+	Hooks Hooks
+}
+
+// Hooks are told what happens. Each may be nil, is called from the tunnel's own
+// goroutine and must not block.
+type Hooks struct {
+	// Refused is told of each stream that got as far as the negotiation and no
+	// tunnel. The refusal is never nil.
+	Refused func(*Attempt, *tunnel.Refusal)
+	// Opened is told when a client was told of success.
+	Opened func(*Attempt)
+	// Closed is told once for each Opened.
+	Closed func(*Attempt, *Account)
+}
+
+// Attempt is what is known of a stream so far. Its text is safe to log.
+type Attempt struct {
+	Peer     tunnel.Peer
+	Claimed  string         // the user name that the client claims; not to be trusted
+	Claims   *ticket.Claims // nil until the ticket was found good; shared, not to be changed
+	Target   policy.Host    // zero until the client named a sound destination
+	Port     uint16
+	Matched  string // the listed name that an address was matched back to
+	Decision policy.Decision
+	Snapshot string         // which version of the policy decided
+	From, To netip.AddrPort // of the connection to the service
+	Began    time.Time
+	SetUp    time.Duration // until success or refusal
+}
+
+// Account is what a tunnel came to.
+type Account struct {
+	Up, Down int64 // bytes from and to the client
+	Lasted   time.Duration
+	Reason   string // closed list: the tunnel.CloseReasons and the Ended constants
+	Err      error  // what a failed end reported, or nil
+}
+
+// Gateway serves tunnels. It is a tunnel.Handler.
+type Gateway struct {
+	config   Config
+	snapshot atomic.Pointer[Snapshot]
+	registry registry
+	failures *failures
+	matches  matchBack
+}
+
+const (
+	defaultFailures = 600
+	minFailures     = 100
+	// keepAlive finds services that vanished; two missed minutes end a tunnel
+	// that would otherwise wait for its idle limit.
+	keepAliveIdle     = time.Minute
+	keepAliveInterval = 15 * time.Second
+	keepAliveCount    = 4
+)
+
+// New makes a Gateway.
+func New(c Config) (*Gateway, error) {
+	if s := c.Snapshot; c.Redeemer == nil || s.Policy == nil || s.Address == nil || s.Resolver == nil {
+		return nil, errors.New("a gateway needs a redeemer and a whole snapshot")
+	}
+	if c.FailuresPerMinute == 0 {
+		c.FailuresPerMinute = defaultFailures
+	}
+	if c.FailuresPerMinute < minFailures {
+		return nil, errors.New("the limit of failures is below 100 a minute")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Dialer.KeepAlive == 0 && !c.Dialer.KeepAliveConfig.Enable {
+		c.Dialer.KeepAliveConfig = net.KeepAliveConfig{
+			Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
+		}
+	}
+	failures, err := newFailures(c.FailuresPerMinute, c.Now)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{config: c, failures: failures}
+	g.snapshot.Store(&c.Snapshot)
+	return g, nil
+}
+
+// Use puts a new snapshot in force for the tunnels that are set up from now on.
+func (g *Gateway) Use(s Snapshot) { g.snapshot.Store(&s) }
+
+// Live is the number of live tunnels.
+func (g *Gateway) Live() int { return g.registry.len() }
+
+// Cut ends the live tunnels that a revocation covers and says how many there
+// were. Tunnels being set up find the revocation themselves, if the Redeemer
+// knows of it before Cut is called.
+func (g *Gateway) Cut(r *ticket.Revocation) int {
+	return g.registry.end(r.Family, EndedRevoked)
+}
+
+// EndAll ends every live tunnel; for shutdown.
+func (g *Gateway) EndAll() int { return g.registry.endAll(EndedShutdown) }

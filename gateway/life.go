@@ -1,0 +1,222 @@
+package gateway
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/sallyport/sallyport/gateway/policy"
+	"github.com/sallyport/sallyport/sta/ticket"
+	"github.com/sallyport/sallyport/tunnel"
+)
+
+// ServeTunnel takes a stream through its life. It satisfies tunnel.Handler.
+func (g *Gateway) ServeTunnel(ctx context.Context, n tunnel.Negotiation) {
+	peer := n.Peer()
+	a := &Attempt{Peer: peer, Began: peer.Accepted}
+	if a.Began.IsZero() {
+		a.Began = time.Now()
+	}
+	if err := g.open(ctx, n, a); err != nil {
+		refusal := asRefusal(err)
+		a.SetUp = time.Since(a.Began)
+		if g.config.Hooks.Refused != nil {
+			g.config.Hooks.Refused(a, refusal)
+		}
+		n.Refuse(refusal) // last: it lingers until the client has the answer
+	}
+}
+
+// open is the life of a tunnel. An error is a refusal that the client has yet
+// to be told; after success was told there are no errors, only ends.
+func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) error {
+	setUp, cancel := context.WithDeadline(ctx, a.Peer.Deadline)
+	defer cancel()
+
+	credential, err := n.Credential(setUp)
+	if err != nil {
+		return err
+	}
+	claims, err := g.admit(setUp, a, credential)
+	if err != nil {
+		return err
+	}
+	destination, err := n.Destination(setUp)
+	if err != nil {
+		return err
+	}
+	snapshot := g.snapshot.Load()
+	name, at, err := g.allow(setUp, snapshot, a, claims, destination)
+	if err != nil {
+		return err
+	}
+	addrs, err := g.resolve(setUp, snapshot, name, at, a.Port)
+	if err != nil {
+		return err
+	}
+	service, err := g.dial(setUp, snapshot, name, addrs, a.Port)
+	if err != nil {
+		return err
+	}
+	live := g.registry.enter(claims, service)
+	defer g.registry.leave(live)
+	// Whoever was revoked since the ticket was judged is either found here or
+	// found in the registry by Cut.
+	if g.config.Redeemer.Revoked(claims) {
+		service.Close()
+		return refuseTicket(ticket.Refuse(ticket.Revoked, "revoked while the tunnel was set up"))
+	}
+	client, err := n.Succeed()
+	if err != nil {
+		service.Close()
+		return err
+	}
+	cancel()
+	a.From, a.To = addrPort(service.LocalAddr()), addrPort(service.RemoteAddr())
+	a.SetUp = time.Since(a.Began)
+	g.relay(a, live, client, service)
+	return nil
+}
+
+// admit judges the ticket that a credential holds.
+func (g *Gateway) admit(ctx context.Context, a *Attempt, c tunnel.Credential) (*ticket.Claims, error) {
+	a.Claimed = c.User
+	source := sourceOf(a.Peer.Remote)
+	p, err := ticket.ParsePresentation(c.Secret)
+	if err == nil && p.Form != ticket.FormHandle && p.Form != ticket.FormSTA {
+		err = ticket.Refuse(ticket.NotSupported, "not a form for a password")
+	}
+	if err != nil {
+		g.failures.count(source)
+		return nil, refuseTicket(err)
+	}
+	claims, known, err := g.config.Redeemer.Known(&p)
+	if !known {
+		if g.failures.tooMany(source) {
+			return nil, refuseTicket(ticket.Refuse(ticket.Busy, "too many refused tickets from this source"))
+		}
+		claims, err = g.config.Redeemer.Redeem(ctx, &p)
+	}
+	if err == nil && claims.Confirmation != nil {
+		// Binding to a client certificate is not built: a ticket that asks for
+		// it must not open anything without.
+		err = ticket.Refuse(ticket.NotSupported, "bound to a client key, which this gateway cannot check")
+	}
+	if err != nil {
+		switch ticket.ReasonOf(err) {
+		case ticket.Unavailable, ticket.Busy:
+		default:
+			g.failures.count(source)
+		}
+		return nil, refuseTicket(err)
+	}
+	a.Claims = claims
+	return claims, nil
+}
+
+// allow asks the policy. It returns the listed name whose address rules hold,
+// "" for a listed address, and, for a client that sent an address, that address.
+func (g *Gateway) allow(ctx context.Context, s *Snapshot, a *Attempt, claims *ticket.Claims, d tunnel.Destination) (string, netip.Addr, error) {
+	host, err := hostOf(d)
+	if err != nil {
+		return "", netip.Addr{}, refuseHost(err)
+	}
+	a.Target, a.Port, a.Snapshot = host, d.Port, s.Policy.Snapshot()
+	if d.Port == 0 {
+		return "", netip.Addr{}, refusePolicy(a.Decision)
+	}
+	if claims.Policy != "" && claims.Policy != s.Policy.Name() {
+		return "", netip.Addr{}, refuseNamedPolicy()
+	}
+	narrow, err := policy.CompileNarrowing(claims.Services)
+	if err != nil {
+		return "", netip.Addr{}, refuseNarrowing(err)
+	}
+	q := policy.Query{Host: host, Port: d.Port, Narrow: narrow}
+	a.Decision = s.Policy.Decide(q)
+	if a.Decision.Reason == policy.AddressNotListed {
+		if err := g.matchBack(ctx, s, a, q); err != nil {
+			return "", netip.Addr{}, err
+		}
+		return a.Matched, host.Addr, nil
+	}
+	if !a.Decision.Allow {
+		return "", netip.Addr{}, refusePolicy(a.Decision)
+	}
+	return host.Name, host.Addr, nil
+}
+
+func hostOf(d tunnel.Destination) (policy.Host, error) {
+	if d.Addr.IsValid() {
+		return policy.AddrHost(d.Addr)
+	}
+	return policy.ParseHost(d.Host)
+}
+
+// resolve gives the addresses that may be dialled for an allowed name. at is
+// the address that the client sent, if it sent one: then that one is judged.
+func (g *Gateway) resolve(ctx context.Context, s *Snapshot, name string, at netip.Addr, port uint16) ([]netip.Addr, error) {
+	addrs := []netip.Addr{at}
+	if !at.IsValid() {
+		var err error
+		if addrs, err = s.Resolver.LookupNetIP(ctx, "ip", name); err != nil {
+			return nil, refuseLookUp(err)
+		}
+	}
+	var first error
+	good := make([]netip.Addr, 0, len(addrs))
+	for _, addr := range addrs {
+		addr = addr.Unmap()
+		if err := s.Address.Check(name, netip.AddrPortFrom(addr, port)); err == nil {
+			good = append(good, addr)
+		} else if first == nil {
+			first = err
+		}
+	}
+	switch {
+	case len(good) > 0:
+		return good, nil
+	case first != nil:
+		return nil, refuseAddress(first)
+	default:
+		return nil, refuseLookUp(errNoAddress)
+	}
+}
+
+// relay moves bytes until the tunnel ends, and accounts for it once.
+func (g *Gateway) relay(a *Attempt, live *live, client, service tunnel.Stream) {
+	if g.config.Hooks.Opened != nil {
+		g.config.Hooks.Opened(a)
+	}
+	opened := time.Now()
+	if a.Claims.Refreshable {
+		expiry := time.AfterFunc(g.lifetime(a.Claims), func() { live.end(EndedExpired) })
+		defer expiry.Stop()
+	}
+	live.join(client)
+	result := tunnel.Relay(client, service, g.config.Relay)
+	g.registry.leave(live)
+	account := &Account{
+		Up: result.Up, Down: result.Down, Lasted: time.Since(opened),
+		Reason: string(result.Reason), Err: result.Err,
+	}
+	if ended := live.ended(); ended != "" {
+		account.Reason, account.Err = string(ended), nil
+	}
+	if g.config.Hooks.Closed != nil {
+		g.config.Hooks.Closed(a, account)
+	}
+}
+
+// lifetime is how long a tunnel may live on its ticket. Tickets are issued in
+// waves, so ends are spread over the last 5 minutes, or the last twentieth of a
+// short life: whoever has to log on again does not do so with everybody else.
+func (g *Gateway) lifetime(c *ticket.Claims) time.Duration {
+	left := c.Expires.Sub(g.config.Now())
+	spread := min(5*time.Minute, c.Expires.Sub(c.NotBefore)/20, left)
+	if spread <= 0 {
+		return left
+	}
+	return left - rand.N(spread)
+}

@@ -1,0 +1,139 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+
+	"github.com/sallyport/sallyport/gateway/policy"
+	"github.com/sallyport/sallyport/sta/ticket"
+	"github.com/sallyport/sallyport/tunnel"
+	"github.com/sallyport/sallyport/tunnel/socks"
+)
+
+// This file says what a client is told for what. Labels are the reasons of
+// package ticket, the reasons of package policy, host_… with the reasons of
+// policy.HostError, address_… with the classes of policy.AddressError, and the
+// ones below.
+const (
+	labelNoSuchPolicy = "no_such_policy"  // the ticket names a policy that this gateway does not have
+	labelNarrowing    = "bad_narrowing"   // the ticket's own list does not compile
+	labelNameUnknown  = "name_not_found"  // the name does not exist, or has no address
+	labelNameTimeout  = "name_timeout"    // the resolver did not answer in time
+	labelNameFailed   = "name_failed"     // the resolver failed
+	labelDialRefused  = "service_refused" // the service refused the connection
+	labelDialNetwork  = "service_network" // no route to the service's network
+	labelDialHost     = "service_host"    // the service's host cannot be reached
+	labelDialTimeout  = "service_timeout" // the service did not answer in time
+	labelDialFailed   = "service_failed"  // any other failure to connect
+	labelInternal     = "internal"        // an error without a refusal: a defect
+)
+
+// refuseTicket makes no difference between tickets: whoever tries handles must
+// not learn which are wrong, unknown, expired or revoked.
+func refuseTicket(err error) *tunnel.Refusal {
+	return &tunnel.Refusal{
+		Reply: socks.NotAllowed, Status: http.StatusProxyAuthRequired,
+		Label: string(ticket.ReasonOf(err)), Text: "ticket: " + err.Error(), Err: err,
+	}
+}
+
+func refuseHost(err error) *tunnel.Refusal {
+	label := "host_malformed"
+	var host *policy.HostError
+	if errors.As(err, &host) {
+		label = "host_" + string(host.Reason)
+	}
+	return notAllowed(label, "destination: "+err.Error(), err)
+}
+
+func refusePolicy(d policy.Decision) *tunnel.Refusal {
+	if d.Reason == "" {
+		d.Reason = policy.NotListed
+	}
+	text := "policy: not on the list of background network services"
+	switch d.Reason {
+	case policy.AddressNotListed:
+		text = "policy: the address is not one of a listed name"
+	case policy.Narrowed:
+		text = "policy: listed, but not for this ticket"
+	}
+	return notAllowed(string(d.Reason), text, nil)
+}
+
+func refuseNamedPolicy() *tunnel.Refusal {
+	return notAllowed(labelNoSuchPolicy, "policy: the ticket names a policy that this gateway does not have", nil)
+}
+
+func refuseNarrowing(err error) *tunnel.Refusal {
+	return notAllowed(labelNarrowing, "policy: the ticket's own list of services: "+err.Error(), err)
+}
+
+func refuseAddress(err error) *tunnel.Refusal {
+	label := "address_never"
+	var address *policy.AddressError
+	if errors.As(err, &address) {
+		label = "address_" + address.Class.String()
+	}
+	return notAllowed(label, "address: "+err.Error(), err)
+}
+
+func notAllowed(label, text string, err error) *tunnel.Refusal {
+	return &tunnel.Refusal{Reply: socks.NotAllowed, Status: http.StatusForbidden, Label: label, Text: text, Err: err}
+}
+
+var errNoAddress = &net.DNSError{Err: "no address", IsNotFound: true}
+
+func refuseLookUp(err error) *tunnel.Refusal {
+	r := &tunnel.Refusal{
+		Reply: socks.GeneralFailure, Status: http.StatusBadGateway,
+		Label: labelNameFailed, Text: "name: the resolver failed", Err: err,
+	}
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		r.Reply, r.Label, r.Text = socks.HostUnreachable, labelNameUnknown, "name: not found, or without address"
+	case errors.As(err, &dns) && dns.IsTimeout, timedOut(err):
+		r.Reply, r.Status = socks.TTLExpired, http.StatusGatewayTimeout
+		r.Label, r.Text = labelNameTimeout, "name: the resolver did not answer in time"
+	}
+	return r
+}
+
+func refuseDial(err error) *tunnel.Refusal {
+	r := &tunnel.Refusal{Status: http.StatusBadGateway, Err: err}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		r.Reply, r.Label, r.Text = socks.ConnectionRefused, labelDialRefused, "service: connection refused"
+	case errors.Is(err, syscall.ENETUNREACH):
+		r.Reply, r.Label, r.Text = socks.NetworkUnreachable, labelDialNetwork, "service: network unreachable"
+	case errors.Is(err, syscall.EHOSTUNREACH):
+		r.Reply, r.Label, r.Text = socks.HostUnreachable, labelDialHost, "service: host unreachable"
+	case timedOut(err):
+		r.Reply, r.Label, r.Text = socks.TTLExpired, labelDialTimeout, "service: no answer in time"
+		r.Status = http.StatusGatewayTimeout
+	default:
+		r.Reply, r.Label, r.Text = socks.GeneralFailure, labelDialFailed, "service: cannot connect"
+	}
+	return r
+}
+
+func timedOut(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) ||
+		errors.Is(err, syscall.ETIMEDOUT)
+}
+
+// asRefusal lets an error without a refusal out as little as possible.
+func asRefusal(err error) *tunnel.Refusal {
+	var refusal *tunnel.Refusal
+	if errors.As(err, &refusal) {
+		return refusal
+	}
+	return &tunnel.Refusal{
+		Reply: socks.GeneralFailure, Status: http.StatusInternalServerError,
+		Label: labelInternal, Text: "internal: " + err.Error(), Err: err,
+	}
+}
