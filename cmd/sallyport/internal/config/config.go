@@ -1,0 +1,87 @@
+package config
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+)
+
+// An Option changes what Load and Parse accept.
+type Option func(*reader)
+
+// AllowPortZero lets listeners have port 0, a free port of the system's
+// choice. It is for tests and the demo; a file with it would be of no use to
+// anybody else.
+func AllowPortZero(r *reader) { r.allowPort0 = true }
+
+// Load reads the file at path. Relative paths in it are relative to its
+// folder. The Config is nil if there are errors; there may be warnings beside
+// a good one.
+func Load(path string, options ...Option) (*Config, Diagnostics) {
+	fail := func(message string) (*Config, Diagnostics) {
+		return nil, Diagnostics{{File: path, Line: 1, Column: 1, Severity: Error, Message: message}}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return fail(loadMessage(err))
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return fail(loadMessage(err))
+	}
+	base, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return fail("the folder of the file cannot be found")
+	}
+	return Parse(path, data, base, options...)
+}
+
+func loadMessage(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "no such file"
+	case errors.Is(err, fs.ErrPermission):
+		return "this user may not read the file"
+	}
+	return "the file cannot be read"
+}
+
+// Parse reads a configuration that is in memory. Diagnostics name it as file;
+// relative paths in it are relative to baseDir. The Config is nil if there are
+// errors; there may be warnings beside a good one.
+func Parse(file string, data []byte, baseDir string, options ...Option) (*Config, Diagnostics) {
+	r := &reader{file: file, base: baseDir, lines: strings.Split(string(data), "\n"), places: make(map[string]place)}
+	for _, option := range options {
+		option(r)
+	}
+	top := r.readTree(data)
+	if top == nil {
+		return nil, r.diagnostics.sorted()
+	}
+	c := &Config{file: file, places: r.places}
+	r.decodeSection(top, reflect.ValueOf(c).Elem(), key{})
+	r.checkFiles()
+	r.check(c)
+	r.checkGaps()
+	diagnostics := r.diagnostics.sorted()
+	if diagnostics.HasErrors() {
+		return nil, diagnostics
+	}
+	return c, diagnostics
+}
+
+// At makes a diagnostic about a key of the file, such as
+// gateway.policy.background_services, for those who judge a good
+// configuration further. It points to the key's value, to the section that
+// lacks the key, or else to the first line.
+func (c *Config) At(key string, severity Severity, message string) Diagnostic {
+	p := c.places[key]
+	return Diagnostic{
+		File: c.file, Line: max(p.line, 1), Column: max(p.column, 1), Key: key, Severity: severity, Message: message,
+	}
+}
