@@ -157,3 +157,22 @@ func pemBlocks(text []byte) func(yield func(*pem.Block) bool) {
 		}
 	}
 }
+
+// ReadLeaf reads the first certificate of a PEM file, for clients that trust
+// exactly the one that a server was given. Errors name the file.
+func ReadLeaf(path string) (*x509.Certificate, error) {
+	text, err := readPublicFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			leaf, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
+			return leaf, nil
+		}
+	}
+	return nil, fmt.Errorf("%s holds no certificate", path)
+}

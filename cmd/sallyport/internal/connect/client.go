@@ -1,0 +1,176 @@
+package connect
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/sallyport/sallyport/tunnel"
+	"github.com/sallyport/sallyport/tunnel/socks"
+)
+
+// What fails on the way to the gateway, for errors.Is. A refusal of the
+// destination is a *socks.ReplyError.
+var (
+	ErrUnreachable   = errors.New("gateway unreachable")
+	ErrTLS           = errors.New("TLS with the gateway failed")
+	ErrTicketRefused = errors.New("ticket refused by the gateway")
+	ErrNoTicket      = errors.New("no ticket to present")
+	// ErrProtocol: the gateway broke off, or speaks something other than SOCKS5.
+	ErrProtocol = errors.New("no SOCKS5 answer from the gateway")
+)
+
+var errNotPinned = errors.New("the gateway's certificate is not the pinned one, or is out of date")
+
+// Client opens tunnels through one gateway. It is safe for concurrent use and
+// has nothing to close.
+type Client struct {
+	gateway string
+	user    string
+	ticket  func() (string, error)
+	tls     *tls.Config
+	dialer  net.Dialer
+}
+
+// NewClient checks its part of the config.
+func NewClient(c Config) (*Client, error) {
+	host, port, err := net.SplitHostPort(c.Gateway)
+	if err != nil || host == "" || port == "" {
+		return nil, errors.New("the gateway must be host:port")
+	}
+	if c.Ticket == nil {
+		return nil, ErrNoTicket
+	}
+	if len(c.User) > maxField {
+		return nil, fmt.Errorf("the user name is longer than %d bytes", maxField)
+	}
+	if c.ServerName == "" {
+		c.ServerName = host
+	}
+	return &Client{
+		gateway: c.Gateway,
+		user:    c.User,
+		ticket:  c.Ticket,
+		tls:     clientTLS(c),
+		dialer:  net.Dialer{KeepAlive: -1}, // an idle tunnel lets the radio sleep
+	}, nil
+}
+
+// clientTLS also keeps sessions for resumption: a device opens many short
+// tunnels to the same gateway.
+func clientTLS(c Config) *tls.Config {
+	config := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		ServerName:         c.ServerName,
+		RootCAs:            c.RootCAs,
+		NextProtos:         []string{tunnel.ALPN},
+		ClientSessionCache: tls.NewLRUClientSessionCache(8),
+	}
+	if pin := c.Pin; pin != nil {
+		// VerifyConnection takes the place of the chain and the name, and unlike
+		// VerifyPeerCertificate it also runs when a session is resumed.
+		config.InsecureSkipVerify = true
+		config.VerifyConnection = func(state tls.ConnectionState) error {
+			return checkPin(pin, state.PeerCertificates, time.Now())
+		}
+	}
+	return config
+}
+
+func checkPin(pin *x509.Certificate, shown []*x509.Certificate, now time.Time) error {
+	if len(shown) == 0 || !bytes.Equal(shown[0].Raw, pin.Raw) || now.Before(pin.NotBefore) || now.After(pin.NotAfter) {
+		return errNotPinned
+	}
+	return nil
+}
+
+// Dial opens a tunnel to addr, a host:port with a numeric port, whatever the
+// split tunnel says. A name goes to the gateway as it is. Set-up takes at most
+// 30 s, and less if ctx ends; ctx means nothing to the connection afterwards. The
+// connection is a tunnel.Stream: its CloseWrite ends one direction.
+//
+// Errors are ErrUnreachable, ErrTLS, ErrNoTicket, ErrTicketRefused, ErrProtocol
+// or *socks.ReplyError; those of ctx are wrapped beside them.
+func (c *Client) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if network != "tcp" && network != "tcp4" && network != "tcp6" {
+		return nil, net.UnknownNetworkError(network)
+	}
+	host, service, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.ParseUint(service, 10, 16)
+	if err != nil {
+		return nil, &net.AddrError{Err: "the port must be a number up to 65535", Addr: addr}
+	}
+	stream, err := c.open(ctx, host, uint16(port))
+	if err != nil {
+		return nil, err // a nil Stream in a net.Conn would not be nil
+	}
+	return stream, nil
+}
+
+// open goes step by step: TCP, TLS, SOCKS5.
+func (c *Client) open(ctx context.Context, host string, port uint16) (tunnel.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, setUpLimit)
+	defer cancel()
+	handle, err := c.ticket()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoTicket, err)
+	}
+	if handle == "" || len(handle) > maxField {
+		return nil, fmt.Errorf("%w: it must have 1 to %d bytes", ErrNoTicket, maxField)
+	}
+	raw, err := c.dialer.DialContext(ctx, "tcp", c.gateway)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	stream := &gatewayStream{Conn: tls.Client(raw, c.tls), raw: raw}
+	if err := stream.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, fmt.Errorf("%w: %w", ErrTLS, err)
+	}
+	err = socks.ClientHandshake(ctx, stream, socks.Auth{User: c.user, Password: handle}, host, port)
+	if err != nil {
+		_ = stream.Close()
+		return nil, handshakeError(err)
+	}
+	return stream, nil
+}
+
+// handshakeError tells a refused ticket and a broken conversation apart.
+func handshakeError(err error) error {
+	var refused *socks.ReplyError
+	switch {
+	case errors.Is(err, socks.ErrAuth):
+		return ErrTicketRefused
+	case errors.As(err, &refused):
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrProtocol, err)
+}
+
+// closeLimit is how long Close tries to say goodbye; crypto/tls alone would wait
+// five seconds for a gateway that takes nothing any more.
+const closeLimit = 200 * time.Millisecond
+
+// gatewayStream is a tunnel as the device sees it.
+type gatewayStream struct {
+	*tls.Conn
+	raw net.Conn
+}
+
+var _ tunnel.Stream = (*gatewayStream)(nil)
+
+// Close ends the tunnel promptly, whatever state the other side is in.
+func (s *gatewayStream) Close() error {
+	cut := time.AfterFunc(closeLimit, func() { _ = s.raw.Close() })
+	defer cut.Stop()
+	return s.Conn.Close()
+}

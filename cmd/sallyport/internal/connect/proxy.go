@@ -1,0 +1,168 @@
+package connect
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/sallyport/sallyport/tunnel"
+	"github.com/sallyport/sallyport/tunnel/socks"
+)
+
+// Proxy is the local SOCKS5 server. Its Dial is the Client's: always through
+// the gateway.
+type Proxy struct {
+	*Client
+	listen   string
+	password string
+	split    split
+	hooks    Hooks
+	direct   net.Dialer
+	slots    chan struct{} // one element a connection
+
+	mu       sync.Mutex // guards the rest
+	addr     net.Addr
+	stopping bool
+	serving  map[*serveCall]struct{}
+}
+
+// errPassword is all that the log learns of a failed log-in.
+var errPassword = errors.New("an application presented a wrong user name or password")
+
+// New checks the config.
+func New(c Config) (*Proxy, error) {
+	client, err := NewClient(c)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	if c.Listen != "" {
+		if err := checkLoopback(c.Listen); err != nil {
+			return nil, fmt.Errorf("connect: %w", err)
+		}
+	}
+	password, err := newPassword(c.Password)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	way, err := newSplit(c.SplitTunnel, c.Services)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return &Proxy{
+		Client:   client,
+		listen:   c.Listen,
+		password: password,
+		split:    way,
+		hooks:    c.Hooks,
+		slots:    make(chan struct{}, maxConnections),
+		serving:  make(map[*serveCall]struct{}),
+	}, nil
+}
+
+// Password returns what applications must present with LocalUser, to be shown
+// to the person who started the program.
+func (p *Proxy) Password() string { return p.password }
+
+// Format keeps the password out of whatever prints a Proxy.
+func (p *Proxy) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "connect.Proxy") }
+
+// handle is the whole life of one application's connection.
+func (p *Proxy) handle(ctx context.Context, app tunnel.Stream) {
+	began := time.Now()
+	setUp, cancel := context.WithDeadline(ctx, began.Add(setUpLimit))
+	defer cancel()
+	_ = app.SetDeadline(began.Add(setUpLimit))
+	wanted, last, err := p.negotiate(app)
+	if err != nil {
+		if p.hooks.Refused != nil {
+			p.hooks.Refused(err)
+		}
+		part(app, last)
+		return
+	}
+	service, via, listed, err := p.connect(setUp, wanted)
+	if err != nil {
+		last = replyFor(err).Append(nil)
+	} else if err = succeed(app); err != nil {
+		_ = service.Close()
+	}
+	if p.hooks.Tunnel != nil {
+		p.hooks.Tunnel(Tunnel{Destination: wanted, Listed: listed, Via: via, Took: time.Since(began), Err: err})
+	}
+	if err != nil {
+		part(app, last)
+		return
+	}
+	tunnel.Relay(app, service, tunnel.Limits{})
+}
+
+// negotiate reads who the application is and where it wants to go. Nothing
+// behind the request is read: early bytes wait in the kernel until the tunnel
+// stands. When it fails, last is what is still to be said to the application.
+func (p *Proxy) negotiate(app tunnel.Stream) (wanted tunnel.Destination, last []byte, err error) {
+	offered, err := socks.ReadGreeting(app)
+	if err != nil {
+		return wanted, nil, err
+	}
+	method := socks.Choose(offered, []socks.Method{socks.UserPass{}})
+	if method == nil {
+		return wanted, socks.AppendNoAcceptable(nil), socks.NoMethod
+	}
+	shown, err := method.Authenticate(app, app)
+	if err != nil {
+		return wanted, nil, err
+	}
+	if !p.authentic(shown.Payload[socks.PayloadUser], shown.Payload[socks.PayloadPassword]) {
+		return wanted, method.Status(false), errPassword
+	}
+	if _, err := app.Write(method.Status(true)); err != nil {
+		return wanted, nil, err
+	}
+	request, err := socks.ReadRequest(app)
+	if err != nil {
+		return wanted, replyFor(err).Append(nil), err
+	}
+	return tunnel.Destination{Host: request.Host, Addr: request.Addr, Port: request.Port}, nil, nil
+}
+
+// authentic compares digests, so that not even a length shows in the time taken.
+func (p *Proxy) authentic(user, password string) bool {
+	got := sha256.Sum256([]byte(password))
+	want := sha256.Sum256([]byte(p.password))
+	return subtle.ConstantTimeCompare(got[:], want[:]) == 1 && user == LocalUser
+}
+
+// succeed tells the application that its tunnel stands, and stops the clock.
+func succeed(app tunnel.Stream) error {
+	_, err := app.Write(socks.Succeeded.Append(nil))
+	if err == nil {
+		err = app.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		return fmt.Errorf("the application has gone: %w", err)
+	}
+	return nil
+}
+
+// How long a refused application has to take its answer, and how much it may
+// still send meanwhile.
+const (
+	partLimit = time.Second
+	partBytes = 64 << 10
+)
+
+// part writes the last words and ends the connection so that they arrive: a
+// close with bytes unread would send a reset after them.
+func part(app tunnel.Stream, last []byte) {
+	_ = app.SetDeadline(time.Now().Add(partLimit))
+	if _, err := app.Write(last); err == nil && app.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, app, partBytes)
+	}
+	_ = app.Close()
+}
