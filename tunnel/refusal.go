@@ -74,9 +74,9 @@ func refuse(ctx context.Context, doing string, err error) *Refusal {
 		r.Reply, r.Label, r.Text = problem.Reply(), string(problem), doing+": "+problem.Error()
 	case errors.Is(err, errTooMuch):
 		r.Label, r.Text = LabelTooMuch, doing+": too many bytes before authentication"
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.Canceled):
 		r.Status, r.Label, r.Text = 503, LabelCancelled, doing+": ended from our side"
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case ctx.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded):
 		r.Status, r.Label, r.Text = 408, LabelTimeout, doing+": the client took too long"
 	case hungUp(err):
 		r.Label, r.Text = LabelHungUp, doing+": the client went away"

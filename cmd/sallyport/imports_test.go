@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sallyport/sallyport/"
+
+// house is who may import whom, and what each package is kept free of that
+// freedom for. docs/architecture.md draws the same. Tests may import anything.
+var house = map[string]struct {
+	may []string
+	why string
+}{
+	"sta/ticket":     {nil, "the ticket's format is pure, so that every side can be sure it judges alike"},
+	"sta":            {[]string{"sta/ticket"}, "the authority knows neither its doors nor its stores"},
+	"sta/api":        {[]string{"sta", "sta/ticket"}, "a door knows the authority and nothing behind it"},
+	"sta/boltstore":  {[]string{"sta", "sta/ticket"}, "a store is told what to keep, not what for"},
+	"sta/storetest":  {[]string{"sta", "sta/ticket"}, "the suite must not favour a store"},
+	"sta/auditlog":   {[]string{"sta", "sta/ticket"}, "the audit file is told what to keep, not what for"},
+	"sta/follow":     {[]string{"sta/ticket", "sta/api"}, "a gateway's side of an authority must work across the network, so it may not reach into one"},
+	"tunnel/socks":   {nil, "a wire format needs nobody"},
+	"tunnel":         {[]string{"tunnel/socks"}, "carriers know nothing of tickets and policy"},
+	"splitdns":       {nil, "names are resolved alike whoever asks"},
+	"certs":          {nil, "an identity does not depend on what is served with it"},
+	"gateway/policy": {nil, "a decision must be repeatable from its arguments alone"},
+	"gateway":        {[]string{"tunnel", "tunnel/socks", "gateway/policy", "sta/ticket"}, "the gateway meets authorities, resolvers and logs through interfaces and hooks"},
+	"bench/standin":  {nil, "the stand-in mail server must be a black box to the gateway"},
+
+	"cmd/sallyport/internal/config":  {[]string{"gateway/policy", "sta"}, "reading a file starts nothing; it borrows the rules for services and keys"},
+	"cmd/sallyport/internal/connect": {[]string{"gateway/policy", "tunnel", "tunnel/socks"}, "the device's side knows of the gateway only what goes over the wire"},
+}
+
+// wired may import all: they are where the parts meet.
+var wired = []string{"cmd/sallyport", "cmd/sallyport/internal/node", "cmd/sallyport/internal/demo"}
+
+// outside names libraries that stay in their corner.
+var outside = map[string][]string{
+	"github.com/rs/zerolog":        {"cmd/sallyport", "cmd/sallyport/internal/node", "cmd/sallyport/internal/demo"},
+	"github.com/spf13/cobra":       {"cmd/sallyport"},
+	"go.yaml.in/yaml/v3":           {"cmd/sallyport/internal/config"},
+	"go.etcd.io/bbolt":             {"sta/boltstore"},
+	"github.com/golang-jwt/jwt/v5": {"sta/ticket"},
+	"github.com/armon/go-socks5":   {"tunnel", "tunnel/socks"},
+}
+
+func TestImports(t *testing.T) {
+	for _, p := range listPackages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		row, known := house[name]
+		if !known && !slices.Contains(wired, name) {
+			t.Errorf("%s has no row: say what it may import, and why", name)
+		}
+		for _, imported := range p.Imports {
+			if ours, is := strings.CutPrefix(imported, module); is && known && !slices.Contains(row.may, ours) {
+				t.Errorf("%s imports %s: %s", name, ours, row.why)
+			}
+			for library, corner := range outside {
+				if (imported == library || strings.HasPrefix(imported, library+"/")) && !slices.Contains(corner, name) {
+					t.Errorf("%s imports %s, which stays in %v", name, library, corner)
+				}
+			}
+		}
+		for _, word := range []string{"util", "utils", "common", "helpers", "types", "models"} {
+			if strings.HasSuffix("/"+name, "/"+word) {
+				t.Errorf("%s: a package is named after what it is about", name)
+			}
+		}
+	}
+}
+
+type listedPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+func listPackages(t *testing.T) []listedPackage {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []listedPackage
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listedPackage
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+	if len(packages) < len(house) {
+		t.Fatalf("found %d packages, fewer than have a row", len(packages))
+	}
+	return packages
+}

@@ -1,0 +1,189 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"github.com/sallyport/sallyport/certs"
+	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
+	"github.com/sallyport/sallyport/sta"
+	"github.com/sallyport/sallyport/sta/api"
+	"github.com/sallyport/sallyport/sta/auditlog"
+	"github.com/sallyport/sallyport/sta/boltstore"
+	"github.com/sallyport/sallyport/sta/ticket"
+)
+
+// authority is the part of a node that issues tickets.
+type authority struct {
+	*sta.Authority
+	keys   *ticket.KeySet
+	store  *boltstore.Store
+	audit  *auditlog.Log
+	server *http.Server
+	addr   netip.AddrPort
+}
+
+// maxRequesters bounds the connections to the authority, known and unknown ones
+// together: enrolment servers and operators, not devices.
+const maxRequesters = 4096
+
+// stopTimeout is how long requests to the authority may take to finish when the
+// node is stopped.
+const stopTimeout = 5 * time.Second
+
+func (n *Node) startAuthority(ctx context.Context, c *config.Config) (_ *authority, err error) {
+	a := &authority{}
+	defer func() {
+		if err != nil {
+			_ = a.close()
+		}
+	}()
+	if a.store, err = boltstore.Open(c.STA.Store.Path); err != nil {
+		return nil, err
+	}
+	signer, keys, err := n.openKeys(ctx, c.STA, a.store)
+	if err != nil {
+		return nil, err
+	}
+	a.keys = keys
+	if a.audit, err = auditlog.Open(c.STA.Audit); err != nil {
+		return nil, err
+	}
+	clients, err := openClients(c.STA)
+	if err != nil {
+		return nil, err
+	}
+	a.Authority, err = sta.New(sta.Config{
+		ID: c.STA.ID, Audience: c.STA.Audience, Lifetime: c.STA.TicketLifetime,
+		Signer: signer, Keys: keys, Store: a.store, Audit: a.audit,
+		Hooks: n.authorityHooks(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	listener, err := listen(ctx, c, c.STA.Listen)
+	if err != nil {
+		return nil, err
+	}
+	a.addr = listener.Addr().(*net.TCPAddr).AddrPort()
+	a.server = api.NewServer(api.NewHandler(a.Authority, clients, api.Options{Log: n.logRequest}))
+	a.server.ErrorLog = n.serverLog("authority")
+	secured := tls.NewListener(netutil.LimitListener(listener, maxRequesters), &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: n.certs.GetCertificate, NextProtos: []string{"h2", "http/1.1"},
+	})
+	n.run("authority", func() error {
+		if err := a.server.Serve(secured); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	n.run("expiry sweep", func() error { return a.Run(ctx) })
+	n.log.Info().Str("event", "authority_ready").Str("authority", c.STA.ID).Stringer("listen", a.addr).
+		Strs("keys", keys.KeyIDs()).Msg("the authority accepts requests")
+	return a, nil
+}
+
+// openKeys reads the authority's keys. A first start with an empty store makes
+// them, as `sta init` does.
+func (n *Node) openKeys(ctx context.Context, c *config.STA, store sta.Store) (*ticket.Signer, *ticket.KeySet, error) {
+	signer, keys, err := sta.OpenKeys(ctx, store, c.ID, c.SigningKey)
+	if !errors.Is(err, sta.ErrNotInitialised) {
+		return signer, keys, err
+	}
+	files := sta.KeyFiles{Signing: c.SigningKey, Root: RootPath(c.SigningKey)}
+	pin, err := sta.Init(ctx, store, c.ID, files, time.Now())
+	if err != nil {
+		return nil, nil, err
+	}
+	n.log.Info().Str("event", "authority_initialised").Str("authority", c.ID).Str("pin", pin).
+		Str("root", files.Root).Msg("made root and signing keys; take the root key off this machine")
+	return sta.OpenKeys(ctx, store, c.ID, c.SigningKey)
+}
+
+// RootPath is where the root key is written when nobody says where: beside the
+// signing key, as NAME-root.key.
+func RootPath(signing string) string {
+	ext := filepath.Ext(signing)
+	return strings.TrimSuffix(signing, ext) + "-root" + ext
+}
+
+func openClients(c *config.STA) (*sta.Clients, error) {
+	configs := make([]sta.ClientConfig, len(c.Clients))
+	for i, client := range c.Clients {
+		keys, err := sta.ReadKeyFile(client.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("client %s: %w", client.Name, err)
+		}
+		may, err := sta.ParseRights(client.May)
+		if err != nil {
+			return nil, fmt.Errorf("client %s: %w", client.Name, err)
+		}
+		configs[i] = sta.ClientConfig{
+			Name: client.Name, Keys: keys, May: may,
+			Policies: policies(client.Policies), MaxLifetime: client.MaxLifetime,
+		}
+	}
+	return sta.NewClients(configs)
+}
+
+// policies translates the names of a file: there the default policy is called
+// default, in a ticket it goes without saying.
+func policies(named []string) []string {
+	named = slices.Clone(named)
+	for i, name := range named {
+		if name == defaultPolicy {
+			named[i] = ""
+		}
+	}
+	return named
+}
+
+// stop lets requests finish, and then no more.
+func (a *authority) stop() {
+	if a.server == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if a.server.Shutdown(ctx) != nil {
+		a.server.Close()
+	}
+}
+
+// close gives the files back; nothing uses them any more.
+func (a *authority) close() error {
+	var errs []error
+	if a.audit != nil {
+		errs = append(errs, a.audit.Close())
+	}
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// listen opens a listener; with development certificates on loopback only.
+func listen(ctx context.Context, c *config.Config, at netip.AddrPort) (net.Listener, error) {
+	if c.Certs.Mode == "dev" {
+		if err := certs.CheckLoopback(at); err != nil {
+			return nil, err
+		}
+	}
+	lc := net.ListenConfig{KeepAlive: -1}
+	listener, err := lc.Listen(ctx, "tcp", at.String())
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w", at, err)
+	}
+	return listener, nil
+}

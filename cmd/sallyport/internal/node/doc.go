@@ -1,0 +1,12 @@
+// Package node runs what a configuration file describes: an authority, a
+// gateway, or both, in this process. It is the one place where the packages
+// meet; none of them knows it.
+//
+//	certs ─► authority: store, keys, audit ─► JSON door     accepts first
+//	   └───► gateway: policy, split DNS, follower ─► listener
+//
+// [Start] leaves nothing behind when it fails. [Node.Reload] changes what may
+// change while it runs, whole or not at all. [Node.Drain] waits for live
+// tunnels, with the authority still there to revoke them; [Node.Close] ends
+// everything at once.
+package node

@@ -1,0 +1,140 @@
+package node
+
+import (
+	"errors"
+	"log"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/gateway/policy"
+	"github.com/sallyport/sallyport/sta"
+	"github.com/sallyport/sallyport/sta/api"
+	"github.com/sallyport/sallyport/sta/ticket"
+	"github.com/sallyport/sallyport/tunnel"
+)
+
+// This file turns what the packages tell through their hooks into log lines.
+// Every line has an event out of a small list, and each refused or ended stream
+// has exactly one.
+
+func (n *Node) tunnelHooks() gateway.Hooks {
+	return gateway.Hooks{
+		Refused: func(a *gateway.Attempt, r *tunnel.Refusal) {
+			e := n.attempt(n.log.Info(), "tunnel_refused", a)
+			if a.Claims != nil { // before that, every client is answered alike
+				e.Uint8("reply", uint8(r.Reply))
+			}
+			e.Str("reason", r.Label).Msg(r.Text)
+		},
+		Opened: func(a *gateway.Attempt) {
+			e := n.attempt(n.log.Info(), "tunnel_opened", a)
+			e.Str("rule", a.Decision.Rule).Stringer("service", a.To).Msg("new TCP proxy connection established")
+		},
+		Closed: func(a *gateway.Attempt, account *gateway.Account) {
+			e := n.attempt(n.log.Info(), "tunnel_closed", a)
+			e.Str("reason", account.Reason).Stringer("from", a.From).Stringer("service", a.To).
+				Int64("up", account.Up).Int64("down", account.Down).
+				Dur("lasted_ms", account.Lasted)
+			if account.Err != nil {
+				e.Str("error", tunnel.SafeText(account.Err.Error(), 200))
+			}
+			e.Msg("tunnel closed")
+		},
+	}
+}
+
+// attempt writes what is known of a stream.
+func (n *Node) attempt(e *zerolog.Event, event string, a *gateway.Attempt) *zerolog.Event {
+	e.Str("event", event).Stringer("client", a.Peer.Remote).Str("carrier", a.Peer.Carrier)
+	if a.Target != (policy.Host{}) {
+		e.Str("to", a.Target.String()).Uint16("port", a.Port)
+	}
+	if a.Matched != "" {
+		e.Str("matched", a.Matched)
+	}
+	if c := a.Claims; c != nil {
+		e.Str("ticket", c.ID).Str("user", c.User).Str("device", c.Device).Str("app", c.App)
+	} else if a.Claimed != "" {
+		e.Str("claimed_user", a.Claimed)
+	}
+	return e.Dur("set_up_ms", a.SetUp)
+}
+
+// carrierHooks tell of streams that end before the gateway sees them.
+func (n *Node) carrierHooks() tunnel.Hooks {
+	return tunnel.Hooks{
+		Refused: func(p tunnel.Peer, r *tunnel.Refusal) {
+			n.log.Info().Str("event", "connection_refused").Stringer("client", p.Remote).
+				Str("reason", r.Label).Msg(r.Text)
+		},
+		AcceptError: func(err error, wait time.Duration) {
+			n.log.Error().Str("event", "accept_failed").Err(err).Dur("wait_ms", wait).Msg("cannot accept; waiting")
+		},
+		Full: func() {
+			n.log.Warn().Str("event", "tunnels_full").Msg("gateway.max_tunnels are taken; clients wait")
+		},
+		Panicked: func(p tunnel.Peer, value any, stack []byte) {
+			n.log.Error().Str("event", "panic").Stringer("client", p.Remote).Bytes("stack", stack).
+				Msg("a defect ended one tunnel; please report it")
+		},
+	}
+}
+
+func (n *Node) authorityHooks() sta.Hooks {
+	return sta.Hooks{
+		AuditFailed: func(err error) {
+			n.log.Error().Str("event", "audit_failed").Err(err).Msg("no ticket is issued while the audit file cannot be written")
+		},
+		SweepFailed: func(err error) {
+			n.log.Error().Str("event", "sweep_failed").Err(err).Msg("expired tickets stay until the next sweep")
+		},
+	}
+}
+
+// logRequest writes a line for each request at the authority's door.
+func (n *Node) logRequest(a api.Access) {
+	e := n.log.Info()
+	if a.Status >= 500 {
+		e = n.log.Error()
+	}
+	e.Str("event", "authority_request").Str("client", a.Client).Str("source", a.Source).
+		Str("method", a.Method).Str("route", a.Route).Int("status", a.Status).Dur("took_ms", a.Took)
+	if a.Ticket != "" {
+		e.Str("ticket", a.Ticket)
+	}
+	if a.Reason != "" {
+		e.Str("reason", string(a.Reason)).AnErr("error", a.Err)
+	}
+	e.Msg("request to the authority")
+}
+
+// revocationsLost tells when revocations cannot be followed, and when they can
+// again.
+func (n *Node) revocationsLost(err error) {
+	if err == nil {
+		n.log.Info().Str("event", "revocations_followed").Msg("revocations are followed again")
+		return
+	}
+	n.log.Error().Str("event", "revocations_lost").Str("reason", string(ticket.ReasonOf(err))).Err(err).
+		Msg("revocations cannot be followed")
+}
+
+// serverLog gives net/http's complaints, most of them about strangers, a place.
+func (n *Node) serverLog(part string) *log.Logger {
+	return log.New(writerFunc(func(line string) {
+		n.log.Debug().Str("event", "http").Str("part", part).Msg(tunnel.SafeText(line, 300))
+	}), "", 0)
+}
+
+type writerFunc func(line string)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, errors.New("an empty line")
+	}
+	f(strings.TrimSuffix(string(p), "\n"))
+	return len(p), nil
+}

@@ -1,0 +1,154 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"github.com/sallyport/sallyport/certs"
+	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
+)
+
+// Node is a running authority, gateway, or both.
+type Node struct {
+	config    *config.Config
+	log       zerolog.Logger
+	certs     *certs.Source
+	authority *authority // nil if the file has no sta section
+	gateway   *gatewayPart
+
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	failed chan error // the first failure of a part that should run on
+}
+
+// Start runs what c describes and returns when all of its listeners accept.
+// Everything ends with [Node.Close].
+func Start(ctx context.Context, c *config.Config, log zerolog.Logger) (_ *Node, err error) {
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	n := &Node{config: c, log: log, cancel: cancel, failed: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			n.Close()
+		}
+	}()
+	if n.certs, err = openCerts(c); err != nil {
+		return nil, err
+	}
+	if c.STA != nil {
+		if n.authority, err = n.startAuthority(running, c); err != nil {
+			return nil, fmt.Errorf("authority: %w", err)
+		}
+	}
+	if c.Gateway != nil {
+		if n.gateway, err = n.startGateway(running, c); err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+	}
+	return n, nil
+}
+
+// Failed tells of a part that stopped although nobody asked it to.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// AuthorityAddr is where the authority listens; zero without one.
+func (n *Node) AuthorityAddr() netip.AddrPort {
+	if n.authority == nil {
+		return netip.AddrPort{}
+	}
+	return n.authority.addr
+}
+
+// GatewayAddr is where the gateway listens; zero without one.
+func (n *Node) GatewayAddr() netip.AddrPort {
+	if n.gateway == nil {
+		return netip.AddrPort{}
+	}
+	return n.gateway.addr
+}
+
+// Live is the number of live tunnels.
+func (n *Node) Live() int {
+	if n.gateway == nil {
+		return 0
+	}
+	return n.gateway.Live()
+}
+
+// Drain stops accepting tunnels and waits until the last one has ended or ctx
+// has. The authority goes on meanwhile: what drains can be revoked.
+func (n *Node) Drain(ctx context.Context) error {
+	if n.gateway == nil {
+		return nil
+	}
+	return n.gateway.server.Shutdown(ctx)
+}
+
+// Close ends everything and waits for it.
+func (n *Node) Close() error {
+	var errs []error
+	if n.gateway != nil {
+		n.gateway.close()
+	}
+	if n.authority != nil {
+		n.authority.stop()
+	}
+	n.cancel()
+	n.work.Wait()
+	if n.authority != nil {
+		errs = append(errs, n.authority.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Reload puts in force what c changes of certificates, policy and names, and
+// reopens the audit file. What else c changes needs a restart, and is named in
+// the log. An error means that nothing changed but what the log says.
+func (n *Node) Reload(c *config.Config) error {
+	var errs []error
+	if err := n.certs.Reload(); err != nil {
+		errs = append(errs, fmt.Errorf("certificates: the old ones serve on: %w", err))
+	}
+	if n.gateway != nil && c.Gateway != nil {
+		if err := n.gateway.use(n, c); err != nil {
+			errs = append(errs, fmt.Errorf("policy: the old one stays in force: %w", err))
+		}
+	}
+	if n.authority != nil {
+		if err := n.authority.audit.Reopen(); err != nil {
+			errs = append(errs, fmt.Errorf("audit file: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// run starts a part of the node. Its failure is the node's.
+func (n *Node) run(name string, part func() error) {
+	n.work.Go(func() {
+		if err := part(); err != nil {
+			select {
+			case n.failed <- fmt.Errorf("%s: %w", name, err):
+			default: // the first one is enough to end the node
+			}
+		}
+	})
+}
+
+func openCerts(c *config.Config) (*certs.Source, error) {
+	if c.Certs.Mode == "files" {
+		pairs := make([]certs.Pair, len(c.Certs.Files))
+		for i, f := range c.Certs.Files {
+			pairs[i] = certs.Pair{Cert: f.Cert, Key: f.Key}
+		}
+		return certs.OpenFiles(pairs)
+	}
+	var names []string
+	if c.Gateway != nil {
+		names = append(names, c.Gateway.FQDN)
+	}
+	return certs.OpenDev(c.Certs.Dir, names)
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
+	"github.com/sallyport/sallyport/cmd/sallyport/internal/node"
+)
+
+func newServe() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Run authority, gateway or both, as the file says",
+		Long: `Run authority, gateway or both, as the file says, until told to stop.
+
+  SIGHUP            read the file again: certificates, policy and names change for
+                    new tunnels, live ones go on; a mistake changes nothing
+  SIGTERM, SIGINT   drain: accept no more, end when the last tunnel has, or after
+                    gateway.drain_timeout
+  a second one      end at once`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadConfig(file, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), file, c, cmd.ErrOrStderr())
+		},
+	}
+	configFlag(cmd, &file)
+	return cmd
+}
+
+func configFlag(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVar(file, "config", "", "the configuration `FILE`")
+	if err := cmd.MarkFlagRequired("config"); err != nil {
+		panic(err) // only for a flag that is not there
+	}
+}
+
+// loadConfig reads a file and prints what there is to say about it.
+func loadConfig(file string, stderr io.Writer) (*config.Config, error) {
+	c, diagnostics := config.Load(file)
+	fmt.Fprint(stderr, diagnostics)
+	if diagnostics.HasErrors() {
+		return nil, usage(errSaid)
+	}
+	return c, nil
+}
+
+// serve runs a node until a signal or the end of ctx stops it.
+func serve(ctx context.Context, file string, c *config.Config, stderr io.Writer) error {
+	// Before the start: a signal that comes early must not be lost.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
+	defer signal.Stop(signals)
+
+	log := newLogger(c, stderr)
+	n, err := node.Start(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return n.Close()
+		case err := <-n.Failed():
+			return errors.Join(err, n.Close())
+		case s := <-signals:
+			switch s {
+			case syscall.SIGHUP:
+				reload(n, file, log)
+			case syscall.SIGUSR2:
+				log.Warn().Str("event", "upgrade").Msg("not available: upgrading in place is not built yet")
+			default:
+				return drain(n, c, signals, log)
+			}
+		}
+	}
+}
+
+// reload puts a changed file in force, or says why not.
+func reload(n *node.Node, file string, log zerolog.Logger) {
+	c, diagnostics := config.Load(file)
+	for _, d := range diagnostics {
+		log.Warn().Str("event", "config").Msg(d.String())
+	}
+	if diagnostics.HasErrors() {
+		log.Error().Str("event", "reload_failed").Msg("the file has mistakes; nothing changed")
+		return
+	}
+	if err := n.Reload(c); err != nil {
+		log.Error().Str("event", "reload_failed").Err(err).Msg("not everything could be reloaded")
+		return
+	}
+	log.Info().Str("event", "reloaded").Msg("certificates, policy and names are in force for new tunnels")
+}
+
+// drain ends the node when its last tunnel has ended, its time is up, or a
+// second signal says so.
+func drain(n *node.Node, c *config.Config, signals <-chan os.Signal, log zerolog.Logger) error {
+	var timeout time.Duration
+	if c.Gateway != nil {
+		timeout = c.Gateway.DrainTimeout
+	}
+	if live := n.Live(); live > 0 {
+		log.Info().Str("event", "draining").Int("tunnels", live).Dur("at_most_ms", timeout).
+			Msg("waiting for live tunnels; a second signal ends them")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	drained := make(chan error, 1)
+	go func() { drained <- n.Drain(ctx) }()
+	for waiting := true; waiting; {
+		select {
+		case <-drained:
+			waiting = false
+		case s := <-signals:
+			if s == syscall.SIGTERM || s == syscall.SIGINT {
+				cancel()
+			}
+		}
+	}
+	log.Info().Str("event", "stopped").Int("cut", n.Live()).Msg("stopped")
+	return n.Close()
+}
+
+func newLogger(c *config.Config, stderr io.Writer) zerolog.Logger {
+	level, err := zerolog.ParseLevel(c.Log.Level)
+	if err != nil {
+		level = zerolog.InfoLevel // the configuration allows no unknown one
+	}
+	out := stderr
+	if c.Log.Format == "console" {
+		out = zerolog.ConsoleWriter{Out: stderr, TimeFormat: time.TimeOnly}
+	}
+	return zerolog.New(out).Level(level).With().Timestamp().Str("node", c.Node).Logger()
+}

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sallyport/sallyport/sta"
+)
+
+func newTicket() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ticket",
+		Short: "Issue, show, list and revoke tickets at a running authority",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newTicketIssue(), newTicketShow(), newTicketList(), newTicketRevoke())
+	return cmd
+}
+
+func newTicketIssue() *cobra.Command {
+	var (
+		flags    authorityFlags
+		request  sta.IssueRequest
+		services string
+		asJSON   bool
+	)
+	cmd := &cobra.Command{
+		Use:   "issue --config FILE --user U --device D [--app A]",
+		Short: "Request a ticket, as an enrolment server does",
+		Long: `Request a ticket, as an enrolment server does.
+
+The ticket is shown here once and kept nowhere else. Operators name it by its id.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := flags.client("issue", cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			if cmd.Flags().Changed("services") {
+				request.Services = strings.Split(services, ",")
+			}
+			issued, err := client.Issue(cmd.Context(), request)
+			if err != nil {
+				return answered(err)
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(struct {
+					ID      string    `json:"id"`
+					Ticket  string    `json:"ticket"`
+					Token   string    `json:"token"`
+					Expires time.Time `json:"expires"`
+				}{issued.ID, issued.Handle.Reveal(), issued.Token(), issued.Expires.UTC()})
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "id       %s\nticket   %s\nexpires  %s\n",
+				issued.ID, issued.Handle.Reveal(), issued.Expires.UTC().Format(time.RFC3339))
+			return err
+		},
+	}
+	flags.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&request.User, "user", "", "whose ticket it is (required)")
+	f.StringVar(&request.Device, "device", "", "the device it is for (required)")
+	f.StringVar(&request.App, "app", "Secure Mail", "the app it is for")
+	f.StringVar(&request.Platform, "platform", "", "the device's platform, such as ios or android")
+	f.StringSliceVar(&request.Groups, "group", nil, "a group of the user; may be repeated")
+	f.StringVar(&request.Policy, "policy", "", "the named policy to apply (default: the gateway's)")
+	f.StringVar(&services, "services", "", "narrow the policy to these host:port,host:port")
+	f.DurationVar(&request.Lifetime, "lifetime", 0, "how long it lives, such as 24h (default: the authority's)")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	for _, name := range []string{"user", "device"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // only for a flag that is not there
+		}
+	}
+	return cmd
+}
+
+func newTicketShow() *cobra.Command {
+	var flags authorityFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show --config FILE ID",
+		Short: "Show one ticket, by its id",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := flags.client("list", cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			found, err := client.Show(cmd.Context(), args[0])
+			if err != nil {
+				return answered(err)
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(found)
+			}
+			return printTicket(cmd.OutOrStdout(), &found)
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func newTicketList() *cobra.Command {
+	var (
+		flags  authorityFlags
+		filter sta.Filter
+		status string
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "list --config FILE [--user U] [--device D] [--app A] [--status S]",
+		Short: "List tickets, newest first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := flags.client("list", cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			filter.Status = sta.Status(status)
+			page, err := client.List(cmd.Context(), filter)
+			if err != nil {
+				return answered(err)
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(struct {
+					Tickets []sta.Ticket `json:"tickets"`
+					Next    string       `json:"next,omitempty"`
+				}{append([]sta.Ticket{}, page.Tickets...), page.Next})
+			}
+			return printTickets(cmd.OutOrStdout(), page)
+		},
+	}
+	flags.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&filter.User, "user", "", "only this user's")
+	f.StringVar(&filter.Device, "device", "", "only this device's")
+	f.StringVar(&filter.App, "app", "", "only this app's")
+	f.StringVar(&status, "status", "", "only valid, expired or revoked ones")
+	f.IntVar(&filter.Limit, "limit", 0, "at most so many, 1 to 1000 (default 100)")
+	f.StringVar(&filter.After, "after", "", "go on behind the page that ended with this cursor")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func newTicketRevoke() *cobra.Command {
+	var flags authorityFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "revoke --config FILE ID",
+		Short: "Revoke a ticket and cut its live tunnels",
+		Long: `Revoke a ticket and its renewals, and cut their live tunnels at every gateway.
+
+There is no question first and no way back. The answer counts the tunnels that
+each gateway cut, and names a gateway that did not answer in time.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := flags.client("revoke", cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			result, err := client.Revoke(cmd.Context(), args[0])
+			if err != nil {
+				return answered(err)
+			}
+			if result.Warning != "" {
+				fmt.Fprintln(cmd.ErrOrStderr(), "sallyport: warning:", result.Warning)
+			}
+			return printRevoked(cmd.OutOrStdout(), asJSON, &result)
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func printTicket(w io.Writer, t *sta.Ticket) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(table, "%s\t%s\n", name, value)
+		}
+	}
+	row("id", t.ID)
+	row("status", string(t.Status))
+	if r := t.Revoked; r != nil {
+		row("revoked", r.Time.UTC().Format(time.RFC3339)+" by "+r.By)
+	}
+	row("user", t.User)
+	row("device", t.Device)
+	row("app", t.App)
+	row("platform", t.Platform)
+	row("groups", strings.Join(t.Groups, ", "))
+	row("policy", t.Policy)
+	row("services", strings.Join(t.Services, ","))
+	row("issued", t.Issued.UTC().Format(time.RFC3339))
+	row("expires", t.Expires.UTC().Format(time.RFC3339))
+	row("client", t.Client)
+	return table.Flush()
+}
+
+func printTickets(w io.Writer, page sta.Page) error {
+	if len(page.Tickets) == 0 && page.Next == "" {
+		_, err := fmt.Fprintln(w, "no tickets")
+		return err
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tSTATUS\tUSER\tDEVICE\tAPP\tEXPIRES")
+	for _, t := range page.Tickets {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Status, t.User, t.Device, t.App,
+			t.Expires.UTC().Format(time.RFC3339))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if page.Next != "" {
+		fmt.Fprintf(w, "more: --after %s\n", page.Next)
+	}
+	return nil
+}
+
+// printRevoked prints like "5 cut, 1 gateway, 0.004 s".
+func printRevoked(w io.Writer, asJSON bool, r *sta.RevokeResult) error {
+	cut := 0
+	var silent []string
+	for _, g := range r.Gateways {
+		cut += g.Cut
+		if !g.Answered {
+			silent = append(silent, g.Name)
+		}
+	}
+	if asJSON {
+		type gateway struct {
+			Name     string  `json:"name"`
+			Answered bool    `json:"answered"`
+			Cut      int     `json:"cut"`
+			Seconds  float64 `json:"seconds"`
+		}
+		answer := struct {
+			ID       string    `json:"id"`
+			Already  bool      `json:"already"`
+			Cut      int       `json:"cut"`
+			Seconds  float64   `json:"seconds"`
+			Gateways []gateway `json:"gateways"`
+		}{ID: r.ID, Already: r.Already, Cut: cut, Seconds: r.Took.Seconds(), Gateways: []gateway{}}
+		for _, g := range r.Gateways {
+			answer.Gateways = append(answer.Gateways, gateway{g.Name, g.Answered, g.Cut, g.Took.Seconds()})
+		}
+		return json.NewEncoder(w).Encode(answer)
+	}
+	if r.Already {
+		fmt.Fprintln(w, "had been revoked before")
+	}
+	noun := "gateways"
+	if len(r.Gateways) == 1 {
+		noun = "gateway"
+	}
+	if _, err := fmt.Fprintf(w, "%d cut, %d %s, %.3f s\n", cut, len(r.Gateways), noun, r.Took.Seconds()); err != nil {
+		return err
+	}
+	for _, name := range silent {
+		fmt.Fprintf(w, "no answer from %s: it ends these tunnels when it hears of the revocation\n", name)
+	}
+	return nil
+}
