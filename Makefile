@@ -21,13 +21,13 @@ run: build ## build, then show everything at work on loopback; Ctrl-C stops it
 
 build: ## build bin/sallyport, one static binary
 	@test -x $(BIN) || echo "building $(BIN): the first time takes a minute or two"
-	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/sallyport
+	@CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/sallyport
 
-test: lint ## formatting, vet, staticcheck, then every test with the race detector
+test: tools lint ## formatting, vet, staticcheck, then every test with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...
 
-lint: tools ## formatting, vet and staticcheck only
-	@unformatted=$$(gofmt -l cmd gateway sta tunnel splitdns certs bench); \
+lint: ## formatting, vet and staticcheck only
+	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l cmd gateway sta tunnel splitdns certs bench) || exit 1; \
 	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags soak ./...
@@ -35,7 +35,8 @@ lint: tools ## formatting, vet and staticcheck only
 
 fuzz: ## run every fuzz target for FUZZTIME (20s)
 	@set -e; for package in $$($(GO) list ./...); do \
-	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	  targets=$$($(GO) test -list '^Fuzz' $$package); \
+	  for target in $$(echo "$$targets" | grep '^Fuzz' || true); do \
 	    echo "$$package $$target"; \
 	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 	  done; \
@@ -50,17 +51,18 @@ soak: tools ## the long tests: many large transfers at once (about 10 minutes)
 clean: ## remove what make built
 	rm -rf bin
 
-# What the tests need beyond Go. The race detector needs a C compiler.
-PACKAGES := gcc libc6-dev curl
+# What the tests need beyond Go: the race detector needs a C compiler and libc's
+# headers.
 tools:
-	@missing=$$(for p in $(PACKAGES); do \
-	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || echo $$p; done); \
-	if [ -z "$$missing" ] || ! command -v dpkg-query >/dev/null; then :; \
-	elif [ "$$(id -u)" = 0 ]; then \
-	  echo "installing what the tests need:" $$missing; \
+	@missing=; \
+	command -v curl >/dev/null || missing="$$missing curl"; \
+	command -v gcc >/dev/null || missing="$$missing gcc"; \
+	echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1 || missing="$$missing libc6-dev"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing what the tests need:$$missing"; \
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	else \
-	  echo "the tests need packages that are not installed. Type:"; \
-	  echo "  sudo apt-get install -y" $$missing; exit 1; \
+	  echo "the tests need what is not installed. On Debian, type:"; \
+	  echo "  sudo apt-get update && sudo apt-get install -y$$missing"; exit 1; \
 	fi
-	@command -v gcc >/dev/null && command -v curl >/dev/null || { echo "the tests need gcc and curl on the PATH"; exit 1; }

@@ -51,9 +51,10 @@ type Config struct {
 	Relay tunnel.Limits
 
 	// FailuresPerMinute is how many refused tickets a source (an IPv4 address
-	// or an IPv6 /64) may show before its further unknown tickets are refused
-	// unseen; tickets known here are never held up. 0 means 600, and less than
-	// 100 is refused: whole carriers stand behind one address.
+	// or an IPv6 /64) may show before its tickets that are not known here have
+	// to queue with those of other such sources; known ones are never held up.
+	// 0 means 600, and less than 100 is refused: whole carriers stand behind
+	// one address.
 	FailuresPerMinute int
 
 	// Now is the clock for tickets and failures; nil means time.Now.

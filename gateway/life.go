@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -59,7 +58,11 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 	if err != nil {
 		return err
 	}
-	live := g.registry.enter(claims, service)
+	live, err := g.registry.enter(claims, service)
+	if err != nil {
+		service.Close()
+		return err
+	}
 	defer g.registry.leave(live)
 	// Whoever was revoked since the ticket was judged is either found here or
 	// found in the registry by Cut.
@@ -88,15 +91,16 @@ func (g *Gateway) admit(ctx context.Context, a *Attempt, c tunnel.Credential) (*
 		err = ticket.Refuse(ticket.NotSupported, "not a form for a password")
 	}
 	if err != nil {
-		g.failures.count(source)
-		return nil, refuseTicket(err)
+		return nil, refuseTicket(err) // not counted as a failure: it cost nothing
 	}
 	claims, known, err := g.config.Redeemer.Known(&p)
 	if !known {
-		if g.failures.tooMany(source) {
-			return nil, refuseTicket(ticket.Refuse(ticket.Busy, "too many refused tickets from this source"))
+		leave, waited := g.failures.queue(ctx, source)
+		if waited != nil {
+			return nil, refuseTicket(waited)
 		}
 		claims, err = g.config.Redeemer.Redeem(ctx, &p)
+		leave()
 	}
 	if err == nil && claims.Confirmation != nil {
 		// Binding to a client certificate is not built: a ticket that asks for
@@ -118,7 +122,7 @@ func (g *Gateway) admit(ctx context.Context, a *Attempt, c tunnel.Credential) (*
 // allow asks the policy. It returns the listed name whose address rules hold,
 // "" for a listed address, and, for a client that sent an address, that address.
 func (g *Gateway) allow(ctx context.Context, s *Snapshot, a *Attempt, claims *ticket.Claims, d tunnel.Destination) (string, netip.Addr, error) {
-	host, err := hostOf(d)
+	host, err := policy.HostOf(d.Host, d.Addr)
 	if err != nil {
 		return "", netip.Addr{}, refuseHost(err)
 	}
@@ -145,13 +149,6 @@ func (g *Gateway) allow(ctx context.Context, s *Snapshot, a *Attempt, claims *ti
 		return "", netip.Addr{}, refusePolicy(a.Decision)
 	}
 	return host.Name, host.Addr, nil
-}
-
-func hostOf(d tunnel.Destination) (policy.Host, error) {
-	if d.Addr.IsValid() {
-		return policy.AddrHost(d.Addr)
-	}
-	return policy.ParseHost(d.Host)
 }
 
 // resolve gives the addresses that may be dialled for an allowed name. at is
@@ -190,10 +187,8 @@ func (g *Gateway) relay(a *Attempt, live *live, client, service tunnel.Stream) {
 		g.config.Hooks.Opened(a)
 	}
 	opened := time.Now()
-	if a.Claims.Refreshable {
-		expiry := time.AfterFunc(g.lifetime(a.Claims), func() { live.end(EndedExpired) })
-		defer expiry.Stop()
-	}
+	expiry := g.expire(live, a.Claims)
+	defer expiry.stop()
 	live.join(client)
 	result := tunnel.Relay(client, service, g.config.Relay)
 	g.registry.leave(live)
@@ -207,16 +202,4 @@ func (g *Gateway) relay(a *Attempt, live *live, client, service tunnel.Stream) {
 	if g.config.Hooks.Closed != nil {
 		g.config.Hooks.Closed(a, account)
 	}
-}
-
-// lifetime is how long a tunnel may live on its ticket. Tickets are issued in
-// waves, so ends are spread over the last 5 minutes, or the last twentieth of a
-// short life: whoever has to log on again does not do so with everybody else.
-func (g *Gateway) lifetime(c *ticket.Claims) time.Duration {
-	left := c.Expires.Sub(g.config.Now())
-	spread := min(5*time.Minute, c.Expires.Sub(c.NotBefore)/20, left)
-	if spread <= 0 {
-		return left
-	}
-	return left - rand.N(spread)
 }

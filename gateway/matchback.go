@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -67,7 +68,7 @@ func (g *Gateway) matchTable(ctx context.Context, s *Snapshot, port uint16, name
 	if table != nil && table.snapshot == s && time.Now().Before(table.until) {
 		return table, nil
 	}
-	built := m.flights.DoChan(string([]byte{byte(port >> 8), byte(port)}), func() (any, error) {
+	built := m.flights.DoChan(fmt.Sprintf("%d by %p", port, s), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), matchTimeout)
 		defer cancel()
 		table := &matchTable{snapshot: s, names: addresses(ctx, s.Resolver, names)}

@@ -40,7 +40,13 @@ type live struct {
 	cause   Ended         // "" until end; the first cause stays
 }
 
-func (r *registry) enter(claims *ticket.Claims, service tunnel.Stream) *live {
+// maxPerTicket bounds the live tunnels of one ticket family: enough for any
+// device, and for a test that plays many, but not for one stolen ticket to fill
+// a gateway.
+const maxPerTicket = 10_000
+
+// enter adds a tunnel whose client is still to come.
+func (r *registry) enter(claims *ticket.Claims, service tunnel.Stream) (*live, error) {
 	l := &live{family: claims.Family, service: service}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,13 +54,16 @@ func (r *registry) enter(claims *ticket.Claims, service tunnel.Stream) *live {
 		r.families = make(map[string]map[*live]struct{})
 	}
 	members := r.families[l.family]
+	if len(members) >= maxPerTicket {
+		return nil, refuseTooMany()
+	}
 	if members == nil {
 		members = make(map[*live]struct{}, 1)
 		r.families[l.family] = members
 	}
 	members[l] = struct{}{}
 	r.count++
-	return l
+	return l, nil
 }
 
 // leave takes a tunnel out; a second time does nothing.

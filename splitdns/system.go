@@ -21,7 +21,7 @@ type dialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 // for silent servers, each attempt for as long as resolv.conf says. Closing the
 // socket with the context ends them at once.
 func machineResolver(dial dialFunc) *net.Resolver {
-	return &net.Resolver{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/connect"
 	"github.com/sallyport/sallyport/gateway/policy"
+	"github.com/sallyport/sallyport/sta/ticket"
 	"github.com/sallyport/sallyport/tunnel"
 )
 
@@ -41,8 +43,8 @@ names (socks5h). The split tunnel says what goes through the gateway:
   off       everything; the gateway refuses what is not listed
   reverse   all but the listed services
 
-The ticket file holds the ticket, as "ticket issue" prints it, on one line. It is
-read again for each tunnel, so a new ticket can be put there at any time.`,
+The ticket file holds the ticket alone, on one line, and is read again for each
+tunnel, so a new one can be put there at any time.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
@@ -75,6 +77,9 @@ func (f *connectFlags) run(ctx context.Context, stdout, stderr io.Writer) error 
 	c.Hooks = connect.Hooks{
 		Tunnel:  func(t connect.Tunnel) { fmt.Fprintln(stderr, t) },
 		Refused: func(err error) { fmt.Fprintln(stderr, "local client refused:", tunnel.SafeText(err.Error(), 200)) },
+		AcceptError: func(err error, wait time.Duration) {
+			fmt.Fprintf(stderr, "cannot accept, trying again in %v: %v\n", wait, err)
+		},
 	}
 	proxy, err := connect.New(*c)
 	if err != nil {
@@ -157,6 +162,9 @@ func (f *connectFlags) connectConfig(stderr io.Writer) (*connect.Config, error) 
 	if c.SplitTunnel, err = connect.ParseMode(split); err != nil {
 		return nil, usage(fmt.Errorf("--split-tunnel: %w", err))
 	}
+	if c.SplitTunnel != connect.Off && len(c.Services) == 0 {
+		return nil, usage(fmt.Errorf("--split-tunnel %s goes by --services, which is empty", split))
+	}
 	return c, nil
 }
 
@@ -194,8 +202,12 @@ func readTicket(file string) (string, error) {
 		return "", err
 	}
 	line := strings.TrimSpace(string(data))
-	if strings.ContainsAny(line, "\r\n") {
-		return "", fmt.Errorf("%s holds more than one line", file)
+	p, err := ticket.ParsePresentation(line)
+	if err == nil && p.Form != ticket.FormHandle && p.Form != ticket.FormSTA {
+		err = errors.New("not a form for a password")
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s holds no ticket: %w", file, err)
 	}
 	return line, nil
 }

@@ -25,7 +25,11 @@ the ports 8442 to 8445, or others if those are taken, and stays up until Ctrl-C.
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			err := demo.Run(ctx, demo.Options{Once: once, Out: cmd.OutOrStdout(), Command: os.Args[0]})
+			command, err := os.Executable() // so that it works in any shell
+			if err != nil {
+				return err
+			}
+			err = demo.Run(ctx, demo.Options{Once: once, Out: cmd.OutOrStdout(), Command: command})
 			if err != nil && ctx.Err() != nil {
 				return errors.New("stopped before everything was shown")
 			}

@@ -52,9 +52,18 @@ var outside = map[string][]string{
 }
 
 func TestImports(t *testing.T) {
+	seen := make(map[string]bool)
+	defer func() {
+		for name := range house {
+			if !seen[name] {
+				t.Errorf("%s has a row and is gone", name)
+			}
+		}
+	}()
 	for _, p := range listPackages(t) {
 		name := strings.TrimPrefix(p.ImportPath, module)
 		row, known := house[name]
+		seen[name] = true
 		if !known && !slices.Contains(wired, name) {
 			t.Errorf("%s has no row: say what it may import, and why", name)
 		}

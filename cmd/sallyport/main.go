@@ -87,7 +87,7 @@ Begin with:  sallyport demo`,
 }
 
 // mistakesAreUsage gives flag and argument mistakes, of every subcommand, the
-// exit code for usage and a hint.
+// exit code for usage and a hint. Every subcommand must have Args.
 func mistakesAreUsage(cmd *cobra.Command) {
 	hint := func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w\nsee: %s --help", err, c.CommandPath()))
@@ -99,7 +99,11 @@ func mistakesAreUsage(cmd *cobra.Command) {
 		}
 		if check := c.Args; check != nil {
 			c.Args = func(c *cobra.Command, args []string) error {
-				if err := check(c, args); err != nil {
+				err := check(c, args)
+				if err == nil {
+					err = c.ValidateRequiredFlags() // which cobra does too late for a hint
+				}
+				if err != nil {
 					return hint(c, err)
 				}
 				return nil

@@ -24,18 +24,22 @@ func newServe() *cobra.Command {
 		Short: "Run authority, gateway or both, as the file says",
 		Long: `Run authority, gateway or both, as the file says, until told to stop.
 
-  SIGHUP            read the file again: certificates, policy and names change for
-                    new tunnels, live ones go on; a mistake changes nothing
+  SIGHUP            read the file again: certificates, policy, names and the
+                    authority's clients change, live tunnels go on; what needs a
+                    restart is named; a file with a mistake changes nothing
   SIGTERM, SIGINT   drain: accept no more, end when the last tunnel has, or after
                     gateway.drain_timeout
   a second one      end at once`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := loadConfig(file, cmd.ErrOrStderr())
-			if err != nil {
-				return err
+			c, diagnostics := config.Load(file)
+			if diagnostics.HasErrors() {
+				fmt.Fprint(cmd.ErrOrStderr(), diagnostics)
+				return usage(errSaid)
 			}
-			return serve(cmd.Context(), file, c, cmd.ErrOrStderr())
+			log := newLogger(c, cmd.ErrOrStderr())
+			logDiagnostics(log, diagnostics)
+			return serve(cmd.Context(), file, c, log)
 		},
 	}
 	configFlag(cmd, &file)
@@ -49,24 +53,30 @@ func configFlag(cmd *cobra.Command, file *string) {
 	}
 }
 
-// loadConfig reads a file and prints what there is to say about it.
+// loadConfig reads a file for a command that only looks something up in it:
+// mistakes are printed, warnings are for serve and check.
 func loadConfig(file string, stderr io.Writer) (*config.Config, error) {
 	c, diagnostics := config.Load(file)
-	fmt.Fprint(stderr, diagnostics)
 	if diagnostics.HasErrors() {
+		fmt.Fprint(stderr, diagnostics)
 		return nil, usage(errSaid)
 	}
 	return c, nil
 }
 
+func logDiagnostics(log zerolog.Logger, diagnostics config.Diagnostics) {
+	for _, d := range diagnostics {
+		log.Warn().Str("event", "config").Msg(d.String())
+	}
+}
+
 // serve runs a node until a signal or the end of ctx stops it.
-func serve(ctx context.Context, file string, c *config.Config, stderr io.Writer) error {
+func serve(ctx context.Context, file string, c *config.Config, log zerolog.Logger) error {
 	// Before the start: a signal that comes early must not be lost.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
-	defer signal.Stop(signals)
+	defer func() { signal.Stop(signals); close(signals) }()
 
-	log := newLogger(c, stderr)
 	n, err := node.Start(ctx, c, log)
 	if err != nil {
 		return err
@@ -74,9 +84,9 @@ func serve(ctx context.Context, file string, c *config.Config, stderr io.Writer)
 	for {
 		select {
 		case <-ctx.Done():
-			return n.Close()
+			return n.Close(ctx)
 		case err := <-n.Failed():
-			return errors.Join(err, n.Close())
+			return errors.Join(err, n.Close(ctx))
 		case s := <-signals:
 			switch s {
 			case syscall.SIGHUP:
@@ -93,9 +103,7 @@ func serve(ctx context.Context, file string, c *config.Config, stderr io.Writer)
 // reload puts a changed file in force, or says why not.
 func reload(n *node.Node, file string, log zerolog.Logger) {
 	c, diagnostics := config.Load(file)
-	for _, d := range diagnostics {
-		log.Warn().Str("event", "config").Msg(d.String())
-	}
+	logDiagnostics(log, diagnostics)
 	if diagnostics.HasErrors() {
 		log.Error().Str("event", "reload_failed").Msg("the file has mistakes; nothing changed")
 		return
@@ -104,7 +112,7 @@ func reload(n *node.Node, file string, log zerolog.Logger) {
 		log.Error().Str("event", "reload_failed").Err(err).Msg("not everything could be reloaded")
 		return
 	}
-	log.Info().Str("event", "reloaded").Msg("certificates, policy and names are in force for new tunnels")
+	log.Info().Str("event", "reloaded").Msg("certificates, policy, names and clients are in force")
 }
 
 // drain ends the node when its last tunnel has ended, its time is up, or a
@@ -118,22 +126,22 @@ func drain(n *node.Node, c *config.Config, signals <-chan os.Signal, log zerolog
 		log.Info().Str("event", "draining").Int("tunnels", live).Dur("at_most_ms", timeout).
 			Msg("waiting for live tunnels; a second signal ends them")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	drained := make(chan error, 1)
-	go func() { drained <- n.Drain(ctx) }()
-	for waiting := true; waiting; {
-		select {
-		case <-drained:
-			waiting = false
-		case s := <-signals:
+	hurry, now := context.WithCancel(context.Background())
+	defer now()
+	go func() {
+		for s := range signals {
 			if s == syscall.SIGTERM || s == syscall.SIGINT {
-				cancel()
+				now()
 			}
 		}
-	}
-	log.Info().Str("event", "stopped").Int("cut", n.Live()).Msg("stopped")
-	return n.Close()
+	}()
+	ctx, cancel := context.WithTimeout(hurry, timeout)
+	defer cancel()
+	_ = n.Drain(ctx) // tunnels that are left are cut
+	cut := n.Live()
+	err := n.Close(hurry)
+	log.Info().Str("event", "stopped").Int("cut", cut).Msg("stopped")
+	return err
 }
 
 func newLogger(c *config.Config, stderr io.Writer) zerolog.Logger {
@@ -143,7 +151,18 @@ func newLogger(c *config.Config, stderr io.Writer) zerolog.Logger {
 	}
 	out := stderr
 	if c.Log.Format == "console" {
-		out = zerolog.ConsoleWriter{Out: stderr, TimeFormat: time.TimeOnly}
+		out = zerolog.ConsoleWriter{Out: stderr, TimeFormat: time.TimeOnly, NoColor: !isTerminal(stderr)}
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Str("node", c.Node).Logger()
+}
+
+// isTerminal tells where colours are of use: in a file they are only noise
+// between what one searches for.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

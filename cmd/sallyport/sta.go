@@ -52,6 +52,9 @@ A second run changes nothing and ends with exit code 1.`,
 				return usage(fmt.Errorf("%s has no sta section", file))
 			}
 			store, err := boltstore.Open(c.STA.Store.Path)
+			if errors.Is(err, boltstore.ErrLocked) {
+				return no(fmt.Errorf("%w: stop the authority first", err))
+			}
 			if err != nil {
 				return err
 			}

@@ -61,6 +61,7 @@ The ticket is shown here once and kept nowhere else. Operators name it by its id
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "id       %s\nticket   %s\nexpires  %s\n",
 				issued.ID, issued.Handle.Reveal(), issued.Expires.UTC().Format(time.RFC3339))
+			fmt.Fprintln(cmd.ErrOrStderr(), "hand the ticket to the device, or put it alone into a file for sallyport connect")
 			return err
 		},
 	}
@@ -70,7 +71,7 @@ The ticket is shown here once and kept nowhere else. Operators name it by its id
 	f.StringVar(&request.Device, "device", "", "the device it is for (required)")
 	f.StringVar(&request.App, "app", "Secure Mail", "the app it is for")
 	f.StringVar(&request.Platform, "platform", "", "the device's platform, such as ios or android")
-	f.StringSliceVar(&request.Groups, "group", nil, "a group of the user; may be repeated")
+	f.StringArrayVar(&request.Groups, "group", nil, "a group of the user; may be repeated")
 	f.StringVar(&request.Policy, "policy", "", "the named policy to apply (default: the gateway's)")
 	f.StringVar(&services, "services", "", "narrow the policy to these host:port,host:port")
 	f.DurationVar(&request.Lifetime, "lifetime", 0, "how long it lives, such as 24h (default: the authority's)")
@@ -120,7 +121,7 @@ func newTicketList() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "list --config FILE [--user U] [--device D] [--app A] [--status S]",
-		Short: "List tickets, newest first",
+		Short: "List tickets, newest first; exit code 1 if there are none",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := flags.client("list", cmd.ErrOrStderr())
@@ -134,12 +135,17 @@ func newTicketList() *cobra.Command {
 				return answered(err)
 			}
 			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(struct {
+				err = json.NewEncoder(cmd.OutOrStdout()).Encode(struct {
 					Tickets []sta.Ticket `json:"tickets"`
 					Next    string       `json:"next,omitempty"`
 				}{append([]sta.Ticket{}, page.Tickets...), page.Next})
+			} else {
+				err = printTickets(cmd.OutOrStdout(), page)
 			}
-			return printTickets(cmd.OutOrStdout(), page)
+			if err == nil && len(page.Tickets) == 0 && page.Next == "" {
+				return no(errSaid)
+			}
+			return err
 		},
 	}
 	flags.add(cmd)
@@ -250,11 +256,17 @@ func printRevoked(w io.Writer, asJSON bool, r *sta.RevokeResult) error {
 		}
 		answer := struct {
 			ID       string    `json:"id"`
+			Family   string    `json:"family"`
+			Serial   uint64    `json:"serial"`
 			Already  bool      `json:"already"`
 			Cut      int       `json:"cut"`
 			Seconds  float64   `json:"seconds"`
 			Gateways []gateway `json:"gateways"`
-		}{ID: r.ID, Already: r.Already, Cut: cut, Seconds: r.Took.Seconds(), Gateways: []gateway{}}
+			Warning  string    `json:"warning,omitempty"`
+		}{
+			ID: r.ID, Family: r.Family, Serial: r.Serial, Already: r.Already, Warning: r.Warning,
+			Cut: cut, Seconds: r.Took.Seconds(), Gateways: []gateway{},
+		}
 		for _, g := range r.Gateways {
 			answer.Gateways = append(answer.Gateways, gateway{g.Name, g.Answered, g.Cut, g.Took.Seconds()})
 		}

@@ -16,6 +16,10 @@ type AddressConfig struct {
 	Own []netip.AddrPort
 	// Local are the addresses of this machine's interfaces.
 	Local []netip.Addr
+	// OwnNames are the names, normalised, under which devices know the gateway
+	// and its peers, with the ports they know: a tunnel to one of them would
+	// lead back in, whatever address it goes by.
+	OwnNames map[string][]uint16
 	// Pinned are the static hosts: by normalised name, the addresses that it
 	// may have. They open private and pinned-only addresses to that name.
 	Pinned map[string][]netip.Addr
@@ -44,6 +48,7 @@ type AddressRules struct {
 	own        map[netip.AddrPort]bool
 	everywhere map[uint16]bool // ports on which something of ours listens on all addresses
 	local      map[netip.Addr]bool
+	ownNames   map[string][]uint16
 	pinned     map[pin]bool
 	zones      []Zone // longest suffix first
 	nat64      []netip.Prefix
@@ -61,6 +66,7 @@ func NewAddressRules(c AddressConfig) *AddressRules {
 		own:        make(map[netip.AddrPort]bool),
 		everywhere: make(map[uint16]bool),
 		local:      make(map[netip.Addr]bool),
+		ownNames:   make(map[string][]uint16),
 		pinned:     make(map[pin]bool),
 	}
 	for _, own := range c.Own {
@@ -69,6 +75,9 @@ func NewAddressRules(c AddressConfig) *AddressRules {
 			r.everywhere[own.Port()] = true
 		}
 		r.own[netip.AddrPortFrom(addr, own.Port())] = true
+	}
+	for name, ports := range c.OwnNames {
+		r.ownNames[name] = slices.Clone(ports)
 	}
 	for _, addr := range c.Local {
 		r.local[plain(addr)] = true
@@ -119,6 +128,9 @@ func (r *AddressRules) Check(name string, to netip.AddrPort) error {
 	addr := to.Addr()
 	if !addr.IsValid() || addr.Zone() != "" || to.Port() == 0 {
 		return &AddressError{Never, addr, "it is no address that can be dialled"}
+	}
+	if slices.Contains(r.ownNames[name], to.Port()) {
+		return &AddressError{Own, addr, "the name is the gateway's own"}
 	}
 	all := faces(addr, r.nat64)
 	for _, face := range all {

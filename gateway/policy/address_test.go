@@ -323,3 +323,28 @@ func checkAgainstNet(t *testing.T, addr netip.Addr) {
 		}
 	}
 }
+
+// A tunnel to the gateway's own name would lead back in, whatever address the
+// name has.
+func TestOwnNames(t *testing.T) {
+	rules := NewAddressRules(AddressConfig{
+		OwnNames: map[string][]uint16{"gateway.example.com": {443, 8443}},
+		Pinned:   map[string][]netip.Addr{"gateway.example.com": {netip.MustParseAddr("10.0.0.1")}},
+	})
+	for _, c := range []struct {
+		name, to string
+		own      bool
+	}{
+		{"gateway.example.com", "8.8.8.8:443", true},
+		{"gateway.example.com", "10.0.0.1:8443", true},
+		{"gateway.example.com", "8.8.8.8:993", false},
+		{"mail.example.com", "8.8.8.8:443", false},
+		{"", "8.8.8.8:443", false},
+	} {
+		var refused *AddressError
+		err := rules.Check(c.name, netip.MustParseAddrPort(c.to))
+		if own := errors.As(err, &refused) && refused.Class == Own; own != c.own {
+			t.Errorf("%s at %s: %v", c.name, c.to, err)
+		}
+	}
+}

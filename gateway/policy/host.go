@@ -126,6 +126,15 @@ func ParseHost(s string) (Host, error) {
 	return Host{Name: name}, nil
 }
 
+// HostOf makes a Host of what a carrier delivers: an address in binary if addr is
+// valid, else a name.
+func HostOf(name string, addr netip.Addr) (Host, error) {
+	if addr.IsValid() {
+		return AddrHost(addr)
+	}
+	return ParseHost(name)
+}
+
 // AddrHost makes a Host of an address that arrived in binary. An IPv4-mapped
 // IPv6 address becomes the IPv4 address that it stands for; an address with a
 // zone is refused, since zones mean something only on one machine. Errors are

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -44,7 +45,7 @@ type Config struct {
 	// block for long.
 	Cut func(*ticket.Revocation) int
 
-	// MaxTickets bounds the tickets remembered; 0 means 250,000. The ones used
+	// MaxTickets bounds the tickets remembered; 0 means 100,000. The ones used
 	// least are forgotten first and redeemed again when they come back.
 	MaxTickets int
 	// MaxCold bounds the redeems in flight; 0 means 64. More wait their turn
@@ -55,6 +56,10 @@ type Config struct {
 	RefusedFor time.Duration
 	// RedeemTimeout bounds one redeem; 0 means 5 s.
 	RedeemTimeout time.Duration
+	// Grace is how long tickets are still admitted when revocations can no
+	// longer be followed; 0 means 15 min. Then nobody is, known or not: what a
+	// gateway does not know may have been revoked.
+	Grace time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Lost is told when revocations cannot be followed, and with nil when they
@@ -63,7 +68,8 @@ type Config struct {
 }
 
 // Follower redeems and follows. Run must be running for it to admit anyone: a
-// gateway that does not know what was revoked does not know who is good.
+// gateway that does not know what was revoked does not know who is good. While
+// the source is away it goes by what it knew for Config.Grace, and no longer.
 type Follower struct {
 	config   Config
 	verifier *ticket.Verifier
@@ -75,6 +81,8 @@ type Follower struct {
 
 	ready   chan struct{} // closed once the revocations so far are known
 	revoked revokedSet
+	began   time.Time    // what heard counts from, on the monotonic clock
+	heard   atomic.Int64 // when the source last told of revocations, or of none
 }
 
 // refusal is what is remembered of an authority's "no".
@@ -84,11 +92,12 @@ type refusal struct {
 }
 
 const (
-	defaultMaxTickets = 250_000
+	defaultMaxTickets = 100_000
 	defaultMaxCold    = 64
 	maxRefused        = 16_384
 	defaultRefusedFor = 5 * time.Second
 	defaultRedeem     = 5 * time.Second
+	defaultGrace      = 15 * time.Minute
 )
 
 // New makes a Follower. It starts nothing; call Run.
@@ -103,6 +112,7 @@ func New(c Config) (*Follower, error) {
 	setDefault(&c.MaxCold, defaultMaxCold)
 	setDefault(&c.RefusedFor, defaultRefusedFor)
 	setDefault(&c.RedeemTimeout, defaultRedeem)
+	setDefault(&c.Grace, defaultGrace)
 	verifier, err := ticket.NewVerifier(c.Keys, c.Audience, c.Now)
 	if err != nil {
 		return nil, err
@@ -119,6 +129,7 @@ func New(c Config) (*Follower, error) {
 		config: c, verifier: verifier, known: known, refused: refused,
 		cold:  semaphore.NewWeighted(int64(c.MaxCold)),
 		ready: make(chan struct{}),
+		began: time.Now(),
 	}, nil
 }
 
@@ -143,6 +154,8 @@ func (f *Follower) Known(p *ticket.Presentation) (*ticket.Claims, bool, error) {
 // differs from one presentation to the next.
 func (f *Follower) stillGood(p *ticket.Presentation, claims *ticket.Claims) error {
 	switch {
+	case time.Since(f.began)-time.Duration(f.heard.Load()) > f.config.Grace:
+		return errBlind
 	case p.Authority != "" && p.Authority != claims.Authority:
 		return errWrongAuthority
 	case !f.config.Now().Before(claims.Expires):
@@ -156,6 +169,7 @@ func (f *Follower) stillGood(p *ticket.Presentation, claims *ticket.Claims) erro
 var (
 	errWrongAuthority = ticket.Refuse(ticket.WrongAuthority, "presented for an authority that is not configured here")
 	errExpired        = ticket.Refuse(ticket.Expired, "expired")
+	errBlind          = ticket.Refuse(ticket.Unavailable, "revocations have not been heard of for longer than the grace")
 	errRevoked        = ticket.Refuse(ticket.Revoked, "revoked")
 	errCold           = ticket.Refuse(ticket.Busy, "no turn to redeem before the deadline")
 )

@@ -237,10 +237,12 @@ func TestNoTurnInTime(t *testing.T) {
 		results := make(chan error, 2)
 		go func() { _, err := w.Redeem(context.Background(), a); results <- err }()
 		go func() { _, err := w.Redeem(context.Background(), b); results <- err }()
+		reasons := map[ticket.Reason]int{}
 		for range 2 {
-			if r := ticket.ReasonOf(<-results); r != ticket.Busy && r != ticket.Unavailable {
-				t.Errorf("reason %s", r)
-			}
+			reasons[ticket.ReasonOf(<-results)]++
+		}
+		if reasons[ticket.Busy] != 1 || reasons[ticket.Unavailable] != 1 {
+			t.Errorf("reasons %v", reasons)
 		}
 	})
 }
@@ -342,6 +344,36 @@ func TestNobodyBeforeRevocationsAreKnown(t *testing.T) {
 		must(t, err)
 		if err := <-w.lost; err != nil {
 			t.Errorf("found again by %v", err)
+		}
+	})
+}
+
+// When revocations cannot be followed, tickets are good for the grace and no
+// longer, and good again when they can.
+func TestGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.run()
+		_, p := w.issue(0)
+		_, err := w.Redeem(context.Background(), p)
+		must(t, err)
+		w.source.out.Store(true)
+		time.Sleep(14 * time.Minute)
+		if _, known, err := w.Known(p); !known || err != nil {
+			t.Errorf("within the grace: %v, %v", known, err)
+		}
+		time.Sleep(2 * time.Minute)
+		_, _, err = w.Known(p)
+		wantReason(t, err, ticket.Unavailable)
+		issued, _ := w.issue(0)
+		_, err = w.Redeem(context.Background(), &ticket.Presentation{
+			Form: ticket.FormToken, Statement: issued.Statement, Handle: issued.Handle,
+		})
+		wantReason(t, err, ticket.Unavailable)
+		w.source.out.Store(false)
+		time.Sleep(10 * time.Second)
+		if _, known, err := w.Known(p); !known || err != nil {
+			t.Errorf("after it: %v, %v", known, err)
 		}
 	})
 }

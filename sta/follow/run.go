@@ -66,9 +66,14 @@ func (f *Follower) poll(ctx context.Context, after uint64, wait time.Duration) (
 	if err != nil {
 		return after, err
 	}
+	f.heard.Store(int64(time.Since(f.began)))
+	// All of them are in force before the first cut: cutting many tunnels must
+	// not hold up what came with it.
+	for i := range revocations {
+		f.revoked.add(&revocations[i])
+	}
 	for i := range revocations {
 		r := &revocations[i]
-		f.revoked.add(r)
 		cut := f.config.Cut(r)
 		after = r.Serial
 		// A lost report makes the authority name this gateway as one that did

@@ -14,6 +14,11 @@ import (
 // revocation's cut. exp gets no such grace.
 const Skew = 5 * time.Second
 
+// MaxLinger is how long past its expiry a ticket that is not refreshable may
+// have live tunnels. Without a bound they would outlive the authority's memory
+// of the ticket, and so every way to revoke it.
+const MaxLinger = 24 * time.Hour
+
 // Verifier judges statements of one authority for one gateway. It is safe for
 // concurrent use.
 type Verifier struct {

@@ -39,7 +39,7 @@ var gaps = []gap{
 	{"gateway.state", nil, Warning, "state over a restart", "nothing will be written there"},
 	{"gateway.policy.ews_host", nil, Warning, "checking the list against it", "it is used for nothing"},
 	{"gateway.policy.push_region", nil, Warning, "checking the list against it", "it is used for nothing"},
-	{"gateway.policy.split_tunnel", nil, Warning, "telling devices", "it is used for nothing"},
+	{"gateway.policy.split_tunnel", nil, Warning, "telling devices", "only the connect command goes by it"},
 	{"gateway.policy.split_dns", nil, Warning, "telling devices", "it is used for nothing"},
 	{"sta.state", nil, Warning, "the revocation log", "nothing will be written there"},
 	{"sta.clients[].rate", nil, Warning, "bounding the rate", "the client is not bounded"},

@@ -147,6 +147,10 @@ type Gateway struct {
 	PublicPort uint16 `yaml:"public_port" range:"1..65535"`
 	// Listen is where devices arrive: TCP, and UDP when QUIC is on. Required.
 	Listen netip.AddrPort `yaml:"listen"`
+	// PublicAddresses are further addresses under which devices reach the
+	// gateway at PublicPort, such as a load balancer's, beside those that FQDN
+	// resolves to. No tunnel may lead to them.
+	PublicAddresses []netip.Addr `yaml:"public_addresses"`
 	// QUIC switches QUIC on, at the same address.
 	QUIC bool `yaml:"quic" default:"false"`
 	// State is the folder of what the gateway must remember over a restart.

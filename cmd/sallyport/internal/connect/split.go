@@ -43,20 +43,13 @@ func newSplit(mode Mode, services []policy.Service) (split, error) {
 // way returns how a destination is to be reached; known tells whether it could
 // be read at all.
 func (s split) way(d tunnel.Destination) (via Via, listed bool, host policy.Host, known bool) {
-	host, err := hostOf(d)
+	host, err := policy.HostOf(d.Host, d.Addr)
 	known = err == nil
 	listed = known && s.list.Decide(policy.Query{Host: host, Port: d.Port}).Allow
 	if s.mode == On && !listed || s.mode == Reverse && listed {
 		return Direct, listed, host, known
 	}
 	return Gateway, listed, host, known
-}
-
-func hostOf(d tunnel.Destination) (policy.Host, error) {
-	if d.Addr.IsValid() {
-		return policy.AddrHost(d.Addr)
-	}
-	return policy.ParseHost(d.Host)
 }
 
 // connect opens the connection and says which way it took.

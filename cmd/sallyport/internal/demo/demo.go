@@ -23,6 +23,7 @@ const setUpLimit = time.Minute
 // Run shows the demo, and then stays up until ctx ends, unless Once. The error
 // names the first step that did not hold.
 func Run(ctx context.Context, o Options) (err error) {
+	c := &console{out: o.Out, began: time.Now()}
 	find := fixedPlace
 	if o.Once {
 		find = temporaryPlace
@@ -35,8 +36,10 @@ func Run(ctx context.Context, o Options) (err error) {
 		if left := p.leave(); err == nil {
 			err = left
 		}
+		if o.Once && err == nil {
+			c.step("all of that held; nothing is left behind")
+		}
 	}()
-	c := &console{out: o.Out, began: time.Now()}
 	s, err := start(ctx, p, c, o.Once)
 	if err != nil {
 		return err
@@ -50,7 +53,6 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	if o.Once {
-		c.step("all of that held; nothing is left behind")
 		return nil
 	}
 	c.say(s.farewell(o.Command))

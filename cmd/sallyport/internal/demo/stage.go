@@ -215,7 +215,7 @@ func (s *stage) stop() error {
 		s.enrolment.Close()
 	}
 	if s.node != nil {
-		errs = append(errs, s.node.Close())
+		errs = append(errs, s.node.Close(s.ctx))
 	}
 	if s.mail != nil {
 		ctx, cancel := context.WithCancel(context.Background())

@@ -290,10 +290,20 @@ It stays up. In another shell:
   # what the gateway logs
   tail -f %[7]s
 
-Ctrl-C stops it.`, s.device.Password(), s.local.Addr(), s.path(dirMail, "ca.pem"), s.at(ewsHost), command,
-		s.path(fileConfig), s.path(fileLog))
+Ctrl-C stops it.`, s.device.Password(), s.local.Addr(), quoted(s.path(dirMail, "ca.pem")), s.at(ewsHost), quoted(command),
+		quoted(s.path(fileConfig)), quoted(s.path(fileLog)))
 	if s.keep {
 		fmt.Fprintf(&b, " It leaves %s on the disk, about 100 KB, made anew by the next demo.", s.dir)
 	}
 	return b.String()
 }
+
+// quoted makes a path one word of a shell.
+func quoted(path string) string {
+	if !strings.ContainsFunc(path, func(r rune) bool { return !strings.ContainsRune(plainCharacters, r) }) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
+const plainCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@%:,"

@@ -11,9 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/netutil"
 
 	"github.com/sallyport/sallyport/certs"
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
@@ -32,15 +31,12 @@ type authority struct {
 	audit  *auditlog.Log
 	server *http.Server
 	addr   netip.AddrPort
+	door   atomic.Pointer[http.Handler] // the one for the clients in force
 }
 
-// maxRequesters bounds the connections to the authority, known and unknown ones
-// together: enrolment servers and operators, not devices.
-const maxRequesters = 4096
-
 // stopTimeout is how long requests to the authority may take to finish when the
-// node is stopped.
-const stopTimeout = 5 * time.Second
+// node is stopped. Connections without a request count too, for as long.
+const stopTimeout = 2 * time.Second
 
 func (n *Node) startAuthority(ctx context.Context, c *config.Config) (_ *authority, err error) {
 	a := &authority{}
@@ -60,10 +56,6 @@ func (n *Node) startAuthority(ctx context.Context, c *config.Config) (_ *authori
 	if a.audit, err = auditlog.Open(c.STA.Audit); err != nil {
 		return nil, err
 	}
-	clients, err := openClients(c.STA)
-	if err != nil {
-		return nil, err
-	}
 	a.Authority, err = sta.New(sta.Config{
 		ID: c.STA.ID, Audience: c.STA.Audience, Lifetime: c.STA.TicketLifetime,
 		Signer: signer, Keys: keys, Store: a.store, Audit: a.audit,
@@ -72,16 +64,19 @@ func (n *Node) startAuthority(ctx context.Context, c *config.Config) (_ *authori
 	if err != nil {
 		return nil, err
 	}
+	if err := a.admit(n, c.STA); err != nil {
+		return nil, err
+	}
 	listener, err := listen(ctx, c, c.STA.Listen)
 	if err != nil {
 		return nil, err
 	}
 	a.addr = listener.Addr().(*net.TCPAddr).AddrPort()
-	a.server = api.NewServer(api.NewHandler(a.Authority, clients, api.Options{Log: n.logRequest}))
+	a.server = api.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		(*a.door.Load()).ServeHTTP(w, r)
+	}))
 	a.server.ErrorLog = n.serverLog("authority")
-	secured := tls.NewListener(netutil.LimitListener(listener, maxRequesters), &tls.Config{
-		MinVersion: tls.VersionTLS12, GetCertificate: n.certs.GetCertificate, NextProtos: []string{"h2", "http/1.1"},
-	})
+	secured := tls.NewListener(limitRequesters(listener), requesterTLS(n.certs.GetCertificate))
 	n.run("authority", func() error {
 		if err := a.server.Serve(secured); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -118,6 +113,18 @@ func RootPath(signing string) string {
 	return strings.TrimSuffix(signing, ext) + "-root" + ext
 }
 
+// admit puts the clients of the file in force. Whoever is not among them any
+// more is a stranger from the next request on.
+func (a *authority) admit(n *Node, c *config.STA) error {
+	clients, err := openClients(c)
+	if err != nil {
+		return err
+	}
+	door := api.NewHandler(a.Authority, clients, api.Options{Log: n.logRequest})
+	a.door.Store(&door)
+	return nil
+}
+
 func openClients(c *config.STA) (*sta.Clients, error) {
 	configs := make([]sta.ClientConfig, len(c.Clients))
 	for i, client := range c.Clients {
@@ -150,11 +157,11 @@ func policies(named []string) []string {
 }
 
 // stop lets requests finish, and then no more.
-func (a *authority) stop() {
+func (a *authority) stop(ctx context.Context) {
 	if a.server == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	if a.server.Shutdown(ctx) != nil {
 		a.server.Close()

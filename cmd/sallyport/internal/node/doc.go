@@ -6,7 +6,7 @@
 //	   └───► gateway: policy, split DNS, follower ─► listener
 //
 // [Start] leaves nothing behind when it fails. [Node.Reload] changes what may
-// change while it runs, whole or not at all. [Node.Drain] waits for live
-// tunnels, with the authority still there to revoke them; [Node.Close] ends
-// everything at once.
+// change while it runs, each part whole or not at all, and names the rest.
+// [Node.Drain] waits for live tunnels, with the authority still there to revoke
+// them; [Node.Close] ends everything.
 package node

@@ -3,10 +3,10 @@ package node
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"net/netip"
-	"slices"
+	"sync"
+	"time"
 
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
 	"github.com/sallyport/sallyport/gateway"
@@ -22,6 +22,10 @@ type gatewayPart struct {
 	*gateway.Gateway
 	server *tunnel.Server
 	addr   netip.AddrPort
+
+	mu     sync.Mutex // guards what the snapshot in force was made of
+	file   *config.Config
+	around surroundings
 }
 
 // defaultPolicy is the name of the policy that gateway.policy describes.
@@ -43,6 +47,7 @@ func (n *Node) startGateway(ctx context.Context, c *config.Config) (*gatewayPart
 			Msg("no certificate covers gateway.fqdn: devices will refuse the gateway")
 	}
 	n.run("revocations", func() error { return follower.Run(ctx) })
+	n.run("own addresses", func() error { return g.watchAddresses(ctx, n) })
 	n.run("gateway", func() error { return g.server.Serve(ctx, listener) })
 	n.log.Info().Str("event", "gateway_ready").Str("fqdn", c.Gateway.FQDN).Stringer("listen", g.addr).
 		Msg("the gateway accepts tunnels")
@@ -61,7 +66,11 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (*follow.Follower, err
 	if err != nil {
 		return nil, err
 	}
-	snapshot, err := n.snapshot(c, g.addr)
+	if g.around.local, err = localAddresses(); err != nil {
+		return nil, err
+	}
+	g.file = c
+	snapshot, err := n.snapshot(c, &g.around, g.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -85,29 +94,64 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (*follow.Follower, err
 
 // use puts the policy and names of c in force for new tunnels.
 func (g *gatewayPart) use(n *Node, c *config.Config) error {
-	snapshot, err := n.snapshot(c, g.addr)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	snapshot, err := n.snapshot(c, &g.around, g.addr)
 	if err != nil {
 		return err
 	}
+	g.file = c
 	g.Use(snapshot)
 	n.log.Info().Str("event", "policy_in_force").Str("snapshot", snapshot.Policy.Snapshot()).
 		Int("services", len(snapshot.Policy.Services())).Msg("this policy decides on new tunnels")
 	return nil
 }
 
+// watchAddresses keeps the address rules up to date with the machine's
+// addresses and the gateway's name, until ctx ends.
+func (g *gatewayPart) watchAddresses(ctx context.Context, n *Node) error {
+	every := time.NewTicker(lookAroundEvery)
+	defer every.Stop()
+	for {
+		if err := g.noteAddresses(ctx, n); err != nil {
+			n.log.Error().Str("event", "addresses_unknown").Err(err).Msg("the address rules go by the old addresses")
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-every.C:
+		}
+	}
+}
+
+func (g *gatewayPart) noteAddresses(ctx context.Context, n *Node) error {
+	g.mu.Lock()
+	file, around := g.file, g.around
+	g.mu.Unlock()
+	now, err := around.lookAround(ctx, file)
+	if err != nil || now.equal(&around) {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	snapshot, err := n.snapshot(g.file, &now, g.addr)
+	if err != nil {
+		return err
+	}
+	g.around = now
+	g.Use(snapshot)
+	return nil
+}
+
 // snapshot compiles everything that decides on destinations. listening is where
 // the gateway itself listens.
-func (n *Node) snapshot(c *config.Config, listening netip.AddrPort) (gateway.Snapshot, error) {
+func (n *Node) snapshot(c *config.Config, around *surroundings, listening netip.AddrPort) (gateway.Snapshot, error) {
 	p := c.Gateway.Policy
 	compiled, err := policy.Compile(defaultPolicy, policy.Spec{
 		NetworkAccess: p.NetworkAccess, ExchangeServers: p.ExchangeServer,
 		Services: p.BackgroundServices, EWSHost: p.EWSHost, PushRegion: p.PushRegion,
 		SplitTunnel: p.SplitTunnel, SplitDNS: p.SplitDNS,
 	})
-	if err != nil {
-		return gateway.Snapshot{}, err
-	}
-	local, err := localAddresses()
 	if err != nil {
 		return gateway.Snapshot{}, err
 	}
@@ -119,37 +163,10 @@ func (n *Node) snapshot(c *config.Config, listening netip.AddrPort) (gateway.Sna
 		Policy:   compiled,
 		Resolver: names{resolver},
 		Address: policy.NewAddressRules(policy.AddressConfig{
-			Own: ownListeners(c, listening, n.AuthorityAddr()), Local: local, Pinned: c.SplitDNS.Hosts,
+			Own: n.ownListeners(c, around, listening), OwnNames: n.ownNames(c, listening),
+			Local: around.local, Pinned: c.SplitDNS.Hosts,
 		}),
 	}, nil
-}
-
-// ownListeners are the addresses that no tunnel may lead to: those in the file
-// and those in fact, which differ where the file says port 0.
-func ownListeners(c *config.Config, listening ...netip.AddrPort) []netip.AddrPort {
-	own := slices.Clone(listening)
-	own = append(own, c.Gateway.Listen, c.Health.Listen)
-	if c.STA != nil {
-		own = append(own, c.STA.Listen)
-	}
-	if c.Admin != nil {
-		own = append(own, c.Admin.Listen)
-	}
-	return slices.DeleteFunc(own, func(a netip.AddrPort) bool { return !a.IsValid() || a.Port() == 0 })
-}
-
-func localAddresses() ([]netip.Addr, error) {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, fmt.Errorf("this machine's addresses: %w", err)
-	}
-	var local []netip.Addr
-	for _, a := range addrs {
-		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
-			local = append(local, prefix.Addr())
-		}
-	}
-	return local, nil
 }
 
 // close ends every tunnel and stops listening.

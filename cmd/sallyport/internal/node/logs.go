@@ -23,6 +23,9 @@ import (
 func (n *Node) tunnelHooks() gateway.Hooks {
 	return gateway.Hooks{
 		Refused: func(a *gateway.Attempt, r *tunnel.Refusal) {
+			if a.Claims == nil && !n.aboutStranger() {
+				return
+			}
 			e := n.attempt(n.log.Info(), "tunnel_refused", a)
 			if a.Claims != nil { // before that, every client is answered alike
 				e.Uint8("reply", uint8(r.Reply))
@@ -63,10 +66,24 @@ func (n *Node) attempt(e *zerolog.Event, event string, a *gateway.Attempt) *zero
 	return e.Dur("set_up_ms", a.SetUp)
 }
 
+// aboutStranger tells whether another line about a client without a good ticket
+// may be written, and says so when some could not be.
+func (n *Node) aboutStranger() bool {
+	ok, held := n.strangers.pass(time.Now())
+	if held > 0 {
+		n.log.Warn().Str("event", "lines_held_back").Int("lines", held).
+			Msg("more refused connections than lines about them may be written")
+	}
+	return ok
+}
+
 // carrierHooks tell of streams that end before the gateway sees them.
 func (n *Node) carrierHooks() tunnel.Hooks {
 	return tunnel.Hooks{
 		Refused: func(p tunnel.Peer, r *tunnel.Refusal) {
+			if !n.aboutStranger() {
+				return
+			}
 			n.log.Info().Str("event", "connection_refused").Stringer("client", p.Remote).
 				Str("reason", r.Label).Msg(r.Text)
 		},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/rs/zerolog"
@@ -20,6 +22,7 @@ type Node struct {
 	certs     *certs.Source
 	authority *authority // nil if the file has no sta section
 	gateway   *gatewayPart
+	strangers flood
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -33,7 +36,7 @@ func Start(ctx context.Context, c *config.Config, log zerolog.Logger) (_ *Node, 
 	n := &Node{config: c, log: log, cancel: cancel, failed: make(chan error, 1)}
 	defer func() {
 		if err != nil {
-			n.Close()
+			_ = n.Close(ctx)
 		}
 	}()
 	if n.certs, err = openCerts(c); err != nil {
@@ -88,14 +91,15 @@ func (n *Node) Drain(ctx context.Context) error {
 	return n.gateway.server.Shutdown(ctx)
 }
 
-// Close ends everything and waits for it.
-func (n *Node) Close() error {
+// Close ends everything. Tunnels are cut; requests to the authority may finish
+// until ctx ends, and for a moment at most.
+func (n *Node) Close(ctx context.Context) error {
 	var errs []error
 	if n.gateway != nil {
 		n.gateway.close()
 	}
 	if n.authority != nil {
-		n.authority.stop()
+		n.authority.stop(ctx)
 	}
 	n.cancel()
 	n.work.Wait()
@@ -105,9 +109,13 @@ func (n *Node) Close() error {
 	return errors.Join(errs...)
 }
 
-// Reload puts in force what c changes of certificates, policy and names, and
-// reopens the audit file. What else c changes needs a restart, and is named in
-// the log. An error means that nothing changed but what the log says.
+// reloadable are the keys that Reload puts in force, each with all below it.
+var reloadable = []string{"gateway.policy", "gateway.public_addresses", "splitdns", "sta.clients"}
+
+// Reload puts in force what c changes of policy, names and the authority's
+// clients, reads the certificates' files again, and reopens the audit file.
+// What else c changes needs a restart, and is named in the log. An error names
+// each part that stays as it was.
 func (n *Node) Reload(c *config.Config) error {
 	var errs []error
 	if err := n.certs.Reload(); err != nil {
@@ -118,12 +126,28 @@ func (n *Node) Reload(c *config.Config) error {
 			errs = append(errs, fmt.Errorf("policy: the old one stays in force: %w", err))
 		}
 	}
+	if n.authority != nil && c.STA != nil {
+		if err := n.authority.admit(n, c.STA); err != nil {
+			errs = append(errs, fmt.Errorf("clients: the old ones stay: %w", err))
+		}
+	}
 	if n.authority != nil {
 		if err := n.authority.audit.Reopen(); err != nil {
 			errs = append(errs, fmt.Errorf("audit file: %w", err))
 		}
 	}
+	if late := n.needRestart(c); len(late) > 0 {
+		n.log.Warn().Str("event", "needs_restart").Strs("keys", late).Msg("these changes wait for a restart")
+	}
 	return errors.Join(errs...)
+}
+
+// needRestart names what differs from the file that the node was started by and
+// cannot be reloaded.
+func (n *Node) needRestart(c *config.Config) []string {
+	return slices.DeleteFunc(config.Changed(n.config, c), func(key string) bool {
+		return slices.ContainsFunc(reloadable, func(r string) bool { return key == r || strings.HasPrefix(key, r+".") })
+	})
 }
 
 // run starts a part of the node. Its failure is the node's.

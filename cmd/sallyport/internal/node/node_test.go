@@ -5,8 +5,12 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,6 +22,7 @@ import (
 
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/node"
 	"github.com/sallyport/sallyport/sta"
+	"github.com/sallyport/sallyport/sta/ticket"
 	"github.com/sallyport/sallyport/tunnel/socks"
 )
 
@@ -165,7 +170,7 @@ func TestStartFails(t *testing.T) {
 			}
 			n, err := node.Start(t.Context(), config, zerolog.Nop())
 			if err == nil {
-				n.Close()
+				n.Close(context.Background())
 				t.Fatal("started")
 			}
 			if !strings.Contains(err.Error(), c.reason) {
@@ -178,18 +183,18 @@ func TestStartFails(t *testing.T) {
 // A node whose signing key the set does not name refuses to start.
 func TestStrangeSigningKey(t *testing.T) {
 	w := newWorld(t)
-	must(t, w.Close())
+	must(t, w.Close(context.Background()))
 	path := filepath.Join(w.dir, "data", "sta.key")
 	must(t, os.Remove(path))
 	writeKey(t, path)
 	n, err := node.Start(t.Context(), w.config(file), zerolog.Nop())
 	if err == nil {
-		n.Close()
+		n.Close(context.Background())
 		t.Fatal("started with a key that the set does not name")
 	}
 	must(t, os.Remove(path))
 	if n, err = node.Start(t.Context(), w.config(file), zerolog.Nop()); err == nil {
-		n.Close()
+		n.Close(context.Background())
 		t.Fatal("started without the signing key of a store in use")
 	}
 	if _, err := os.Stat(path); err == nil {
@@ -203,7 +208,7 @@ func TestRestart(t *testing.T) {
 	good, gone := w.issue(), w.issue()
 	_, err := w.client.Revoke(t.Context(), gone.ID)
 	must(t, err)
-	must(t, w.Close())
+	must(t, w.Close(context.Background()))
 	w.Node, err = node.Start(t.Context(), w.config(file), zerolog.New(w.log))
 	must(t, err)
 	conn, err := w.open(good.Handle.Reveal())
@@ -224,4 +229,71 @@ func writeKey(t *testing.T, path string) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	must(t, err)
 	must(t, sta.WritePrivateKey(path, key))
+}
+
+// No tunnel leads to a listener of ours, by whatever listed and pinned name.
+func TestOwnListeners(t *testing.T) {
+	w := newWorld(t)
+	handle := w.issue().Handle.Reveal()
+	list := "mail.example.com:PORT,gateway3.example.com:GATEWAY"
+	for _, own := range []netip.AddrPort{w.GatewayAddr(), w.AuthorityAddr()} {
+		list += ",mail.example.com:" + strconv.Itoa(int(own.Port()))
+	}
+	list = strings.ReplaceAll(list, "GATEWAY", strconv.Itoa(int(w.GatewayAddr().Port())))
+	text := strings.ReplaceAll(file, "background_services: mail.example.com:PORT", "background_services: "+list)
+	text = strings.ReplaceAll(text, "hosts: {", "hosts: {gateway3.example.com: [127.0.0.1], ")
+	must(t, w.Reload(w.config(text)))
+	for _, target := range []struct {
+		host string
+		port uint16
+	}{
+		{"mail.example.com", w.GatewayAddr().Port()},
+		{"mail.example.com", w.AuthorityAddr().Port()},
+		{fqdn, w.GatewayAddr().Port()},
+		{"127.0.0.1", w.AuthorityAddr().Port()},
+	} {
+		conn := w.dial(true)
+		err := socks.ClientHandshake(t.Context(), conn, socks.Auth{User: "u", Password: handle}, target.host, target.port)
+		var reply *socks.ReplyError
+		if !errors.As(err, &reply) || reply.Reply != socks.NotAllowed {
+			t.Errorf("%s:%d: %v", target.host, target.port, err)
+		}
+		if line := w.log.await(t, conn.LocalAddr().String(), "tunnel_refused"); line["reason"] != "address_own" {
+			t.Errorf("%s:%d: reason %v", target.host, target.port, line["reason"])
+		}
+		conn.Close()
+	}
+}
+
+// A client whose key was taken out of the file is a stranger after the reload.
+func TestReloadClients(t *testing.T) {
+	w := newWorld(t)
+	raw := make([]byte, 32)
+	_, _ = rand.Read(raw)
+	write(t, w.dir, "enrolment.key", base64.StdEncoding.EncodeToString(raw)+"\n")
+	must(t, w.Reload(w.config(strings.ReplaceAll(file, "log: {level: debug}", "log: {level: warn}"))))
+	_, err := w.client.List(t.Context(), sta.Filter{})
+	if ticket.ReasonOf(err) != ticket.Unauthenticated {
+		t.Errorf("the old key: %v", err)
+	}
+	if !strings.Contains(w.log.String(), `"event":"needs_restart","keys":["log.level"]`) {
+		t.Error("the log does not name what needs a restart")
+	}
+}
+
+// The authority speaks no weaker TLS than the gateway.
+func TestAuthorityTLS(t *testing.T) {
+	w := newWorld(t)
+	for name, c := range map[string]*tls.Config{
+		"CBC":     {MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}},
+		"TLS 1.1": {MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
+	} {
+		c.RootCAs = w.roots
+		for _, addr := range []netip.AddrPort{w.AuthorityAddr(), w.GatewayAddr()} {
+			if conn, err := tls.Dial("tcp", addr.String(), c); err == nil {
+				conn.Close()
+				t.Errorf("%s accepted at %v", name, addr)
+			}
+		}
+	}
 }

@@ -49,7 +49,7 @@ gateway:
   fqdn: gateway3.example.com
   listen: 127.0.0.1:0
   authorities: [local]
-  setup_timeout: 1s
+  setup_timeout: 5s
   policy:
     exchange_server: mail.example.com
     background_services: mail.example.com:PORT
@@ -84,7 +84,7 @@ func newWorld(t *testing.T) *world {
 	var err error
 	w.Node, err = node.Start(t.Context(), c, zerolog.New(w.log))
 	must(t, err)
-	t.Cleanup(func() { must(t, w.Close()) })
+	t.Cleanup(func() { must(t, w.Close(context.Background())) })
 	w.roots, err = certs.DevRoots(c.Certs.Dir)
 	must(t, err)
 	keys, err := sta.ReadKeyFile(filepath.Join(w.dir, "enrolment.key"))

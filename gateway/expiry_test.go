@@ -1,0 +1,91 @@
+package gateway
+
+import (
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sallyport/sallyport/sta/ticket"
+	"github.com/sallyport/sallyport/tunnel"
+)
+
+func TestEndOf(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	week := 168 * time.Hour
+	for name, c := range map[string]struct {
+		life, age   time.Duration
+		refreshable bool
+		from, to    time.Duration // counted from the expiry
+	}{
+		"a week":             {week, 0, true, -5 * time.Minute, 0},
+		"a minute":           {time.Minute, 0, true, -3 * time.Second, 0},
+		"in its last second": {week, week - time.Second, true, -time.Second, 0},
+		"expired":            {week, week, true, 0, 0},
+		"not refreshable":    {100 * time.Second, 0, false, ticket.MaxLinger - 5*time.Minute, ticket.MaxLinger},
+	} {
+		claims := &ticket.Claims{NotBefore: now.Add(-c.age), Expires: now.Add(c.life - c.age), Refreshable: c.refreshable}
+		for range 200 {
+			if end := endOf(claims, now).Sub(claims.Expires); end < c.from || end > c.to {
+				t.Errorf("%s: ends %v after expiry", name, end)
+			}
+		}
+	}
+}
+
+// Timers stand still while the machine is suspended. The tunnel ends all the
+// same, within the interval of the looks at the clock.
+func TestExpiryGoesByTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slept atomic.Int64
+		g := &Gateway{config: Config{Now: func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }}}
+		client, service := net.Pipe()
+		l := &live{service: pipe{client}, client: pipe{service}}
+		e := g.expire(l, &ticket.Claims{NotBefore: time.Now(), Expires: time.Now().Add(168 * time.Hour), Refreshable: true})
+		defer e.stop()
+		time.Sleep(time.Hour)
+		if l.ended() != "" {
+			t.Error("ended early")
+		}
+		slept.Store(int64(200 * time.Hour))
+		time.Sleep(recheck + time.Second)
+		if l.ended() != EndedExpired {
+			t.Error("lives on its expired ticket")
+		}
+	})
+}
+
+// A stolen ticket does not fill a gateway.
+func TestTunnelsPerTicket(t *testing.T) {
+	var r registry
+	claims := &ticket.Claims{Family: "f"}
+	lives := make([]*live, maxPerTicket)
+	for i := range lives {
+		var err error
+		if lives[i], err = r.enter(claims, pipe{}); err != nil {
+			t.Fatalf("tunnel %d: %v", i+1, err)
+		}
+	}
+	if _, err := r.enter(claims, pipe{}); asRefusal(err).Label != labelTooMany {
+		t.Errorf("one too many: %v", err)
+	}
+	if _, err := r.enter(&ticket.Claims{Family: "g"}, pipe{}); err != nil {
+		t.Errorf("another ticket: %v", err)
+	}
+	r.leave(lives[0])
+	r.leave(lives[0])
+	if _, err := r.enter(claims, pipe{}); err != nil {
+		t.Errorf("after one has ended: %v", err)
+	}
+	if r.len() != maxPerTicket+1 {
+		t.Errorf("%d counted", r.len())
+	}
+}
+
+// pipe is a stream that need not be half-closed.
+type pipe struct{ net.Conn }
+
+func (p pipe) CloseWrite() error { return nil }
+
+var _ tunnel.Stream = pipe{}
