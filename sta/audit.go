@@ -3,6 +3,7 @@ package sta
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/sta/ticket"
@@ -74,12 +75,40 @@ func (a *Authority) append(ctx context.Context, e Event) error {
 	return err
 }
 
-// claimed makes text that was not judged yet fit for the audit log.
-func claimed(s string) string {
+// claimed makes text that was not judged yet fit for the audit log. Whoever puts
+// a ticket where a name belongs shall not find it there.
+func claimed(s string) string { return fit(Redact(s)) }
+
+// fit bounds and quotes text that could not have been accepted.
+func fit(s string) string {
 	if checkText("", s) == nil {
 		return s
 	}
 	// Quoted, each byte may take up to 10 characters.
 	const most = ticket.MaxText / 10
 	return strconv.QuoteToASCII(s[:min(len(s), most)])
+}
+
+// Redact replaces every run of characters that may be, or hold, a handle by
+// "[secret]": 32 or more of 0–9 and A–Z. It is for text that a client chose and
+// that is repeated to people. Redact first and cut then: half a handle is too
+// much.
+func Redact(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		run := handleRun(s)
+		if run >= ticket.HandleLength {
+			b.WriteString("[secret]")
+		} else {
+			run = max(run, 1)
+			b.WriteString(s[:run])
+		}
+		s = s[run:]
+	}
+	return b.String()
+}
+
+// handleRun counts the characters of handles that s begins with.
+func handleRun(s string) int {
+	return len(s) - len(strings.TrimLeft(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 }

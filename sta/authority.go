@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/sta/ticket"
@@ -32,8 +33,8 @@ type Config struct {
 	CutWait time.Duration
 	// SweepEvery is how often Run drops what is past its time. 0 means 1 min.
 	SweepEvery time.Duration
-	// Keep is how long expired tickets stay on the list, for whoever asks why a
-	// device no longer gets in. 0 means 24 h.
+	// Keep is how long expired tickets, and revocations of them, are kept: so
+	// long they can be listed and revoked. At least, and by default, [MinKeep].
 	Keep time.Duration
 	// Hooks may be left out.
 	Hooks Hooks
@@ -51,6 +52,12 @@ type Hooks struct {
 	SweepFailed func(err error)
 }
 
+// MinKeep is the least that Config.Keep may be. Tunnels of a ticket that is not
+// refreshable may live on past its expiry. As long as one does, there must be a
+// record to revoke it by, and a gateway that was away must find the revocation
+// when it comes back. The hour is for clocks that differ.
+const MinKeep = ticket.MaxLinger + time.Hour
+
 // Authority issues, redeems, revokes and lists tickets. It is safe for
 // concurrent use.
 type Authority struct {
@@ -66,6 +73,10 @@ type Authority struct {
 	now        func() time.Time
 	hooks      Hooks
 	followers  followers
+	// lost is the revocations that turned out to be lost, or nil. From then on,
+	// to the end of the process, nobody is told that all is well; see
+	// [Authority.Revocations].
+	lost atomic.Pointer[LostError]
 }
 
 // New refuses a configuration whose tickets no gateway would take: before it
@@ -80,7 +91,7 @@ func New(c Config) (*Authority, error) {
 		lifetime:   orDefault(c.Lifetime, 168*time.Hour),
 		cutWait:    orDefault(c.CutWait, time.Second),
 		sweepEvery: orDefault(c.SweepEvery, time.Minute),
-		keep:       orDefault(c.Keep, 24*time.Hour),
+		keep:       orDefault(c.Keep, MinKeep),
 		signer:     c.Signer,
 		store:      c.Store,
 		audit:      c.Audit,
@@ -123,8 +134,10 @@ func (c *Config) check() error {
 		return fmt.Errorf("key set version %d does not name the signing key %s", c.Keys.Version, c.Signer.KeyID())
 	case c.Lifetime != 0 && c.Lifetime < time.Second:
 		return errors.New("tickets live at least 1 s")
-	case c.CutWait < 0 || c.SweepEvery < 0 || c.Keep < 0:
-		return errors.New("a time to wait or to keep is not negative")
+	case c.Keep != 0 && c.Keep < MinKeep:
+		return fmt.Errorf("expired tickets are kept for at least %s: so long they may have tunnels", MinKeep)
+	case c.CutWait < 0 || c.SweepEvery < 0:
+		return errors.New("a time to wait is not negative")
 	}
 	for _, gateway := range c.Audience {
 		if err := checkText("audience", gateway); err != nil {

@@ -11,7 +11,8 @@
 // Nothing here ever keeps a handle: a [Record] holds the statement, the hash it
 // is found by, and what operators ask for. Whoever steals the store can open
 // nothing with it; whoever can write to it can neither mint a ticket, because
-// gateways check the authority's signature, nor pass one ticket off as another,
+// gateways check the authority's signature and the authority checks its own key
+// set against a pin that is not in the store, nor pass one ticket off as another,
 // because a statement names its id and its handle's hash.
 //
 // An [Authority] stands on two interfaces that are declared here and filled

@@ -72,8 +72,11 @@ func (a *Authority) Issue(ctx context.Context, c *Client, req IssueRequest) (Iss
 		a.auditRefusal(ctx, event, err)
 		return Issued{}, err
 	}
+	// Judged and accepted, so as they are: a device's name may look like a handle.
+	event.User, event.Device, event.App = r.User, r.Device, r.App
 	event.Text = "STA ticket generated successfully" + forWhom(event)
-	if err := a.append(ctx, event); err != nil {
+	// A client that hangs up now is no failure of the audit log.
+	if err := a.append(context.WithoutCancel(ctx), event); err != nil {
 		a.takeBack(ctx, r)
 		return Issued{}, unavailable("the ticket could not be audited", err)
 	}

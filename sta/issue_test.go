@@ -3,6 +3,8 @@ package sta_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -207,4 +209,102 @@ func TestNoTicketLeavesUnstored(t *testing.T) {
 	if e := w.audit.last(t); e.Result != sta.ResultFailed || strings.Contains(e.Text, "successfully") {
 		t.Errorf("audited as %+v", e)
 	}
+}
+
+// A client hangs up when its ticket is stored and not yet audited.
+type hangUp struct {
+	sta.Store
+	hangUp func()
+}
+
+func (s hangUp) Put(ctx context.Context, r *sta.Record) error {
+	defer s.hangUp()
+	return s.Store.Put(ctx, r)
+}
+
+func TestClientThatHangsUpIsNoFailureOfTheAuditLog(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var failed error
+	w := newWorld(t, func(c *sta.Config) {
+		c.Store = hangUp{c.Store, cancel}
+		c.Hooks.AuditFailed = func(err error) { failed = err }
+	})
+	issued, err := w.Issue(ctx, desk, sta.IssueRequest{User: "u", Device: "d"})
+	if err != nil || failed != nil || ctx.Err() == nil {
+		t.Errorf("issued with %v, hook told %v, client %v", err, failed, ctx.Err())
+	}
+	// What the log says was done must be so: the ticket can be found and revoked.
+	if e := w.audit.last(t); e.Result != sta.ResultOK || e.Ticket != issued.ID {
+		t.Errorf("audited as %+v", e)
+	}
+	if _, err := w.Show(t.Context(), desk, issued.ID); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHandlesInTheWrongPlaceAreNotAudited(t *testing.T) {
+	w := newWorld(t)
+	handle := ticket.NewHandle().Reveal()
+	long := strings.Repeat("x", ticket.MaxText/10-10) + handle + strings.Repeat("x", ticket.MaxText)
+	for name, request := range map[string]sta.IssueRequest{
+		"user":             {User: handle},
+		"device":           {Device: ";40;STA01;" + handle},
+		"app":              {App: "a.b.c~" + handle},
+		"longer":           {User: "A" + handle + "9"},
+		"cut in the midst": {User: long},
+		"with a control":   {User: handle + "\n"},
+		"two":              {User: handle + " " + handle},
+	} {
+		_, err := w.Issue(t.Context(), desk, request)
+		e := w.audit.last(t)
+		if err == nil || e.Result != sta.ResultRefused {
+			t.Fatalf("%s: %v, %+v; want a refusal", name, err, e)
+		}
+		if text := fmt.Sprintf("%+v %v", e, err); strings.Contains(text, handle[:10]) || !strings.Contains(text, "[secret]") {
+			t.Errorf("%s: audited as %s", name, text)
+		}
+	}
+	_, err := w.Revoke(t.Context(), desk, handle)
+	if e := w.audit.last(t); e.Reason != ticket.NotFound || e.Ticket != "[secret]" || strings.Contains(err.Error(), handle) {
+		t.Errorf("revoking by the handle: %v, audited as %+v", err, e)
+	}
+
+	// What was accepted stays: devices are called so.
+	device := strings.Repeat("0123456789ABCDEF", 4)
+	issued, err := w.Issue(t.Context(), desk, sta.IssueRequest{User: "u", Device: device})
+	if err != nil || w.audit.last(t).Device != device {
+		t.Errorf("%v, audited as %+v", err, w.audit.last(t))
+	}
+	w.revoke(t, issued.ID)
+	if e := w.audit.last(t); e.Device != device {
+		t.Errorf("audited as %+v", e)
+	}
+}
+
+func TestRedact(t *testing.T) {
+	const h = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
+	for text, want := range map[string]string{
+		"": "", "Jürgen €": "Jürgen €", h[1:]: h[1:], h: "[secret]", h + h: "[secret]",
+		"é" + h + "é": "é[secret]é", h[:16] + "a" + h[16:]: h[:16] + "a" + h[16:], h + "_" + h: "[secret]_[secret]",
+		strings.ToLower(h): strings.ToLower(h), "\xff" + h: "\xff[secret]", "A-" + h + "a": "A-[secret]a",
+	} {
+		if got := sta.Redact(text); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
+}
+
+func FuzzRedact(f *testing.F) {
+	for _, seed := range []string{"", "a", "0123456789ABCDEFGHIJKLMNOPQRSTUV", "x0123456789ABCDEFGHIJKLMNOPQRSTUVWX y", "\xffA"} {
+		f.Add(seed)
+	}
+	run := regexp.MustCompile(`[0-9A-Z]{32,}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		if got, want := sta.Redact(text), run.ReplaceAllLiteralString(text, "[secret]"); got != want && utf8.ValidString(text) {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+		if run.MatchString(sta.Redact(text)) {
+			t.Errorf("%q left a run", text)
+		}
+	})
 }

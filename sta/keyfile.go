@@ -20,11 +20,25 @@ const maxSecretFile = 16 << 10
 
 // WritePrivateKey writes a key as PEM (PKCS #8, RFC 8410), mode 0600, into a file
 // that must not exist. It is durable on return. Missing folders are made, 0700.
-func WritePrivateKey(path string, key ed25519.PrivateKey) (err error) {
+func WritePrivateKey(path string, key ed25519.PrivateKey) error {
+	data, err := encodePrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return writeNew(path, data)
+}
+
+func encodePrivateKey(key ed25519.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return errors.New("the key has no PKCS #8 form")
+		return nil, errors.New("the key has no PKCS #8 form")
 	}
+	return pem.EncodeToMemory(&pem.Block{Type: pemPrivateKey, Bytes: der}), nil
+}
+
+// writeNew makes a file, 0600, and missing folders, 0700. It never takes a file
+// that was there, and leaves none on an error. The file is durable on return.
+func writeNew(path string, data []byte) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -41,7 +55,7 @@ func WritePrivateKey(path string, key ed25519.PrivateKey) (err error) {
 			_ = os.Remove(path) // half a key is of no use to anybody
 		}
 	}()
-	if err := pem.Encode(file, &pem.Block{Type: pemPrivateKey, Bytes: der}); err != nil {
+	if _, err := file.Write(data); err != nil {
 		return err
 	}
 	if err := file.Sync(); err != nil {
@@ -90,9 +104,16 @@ func parsePrivateKey(data []byte) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
-// readSecret reads a small regular file that is its owner's alone. Mode and
-// content are those of one open file: nobody can swap it in between.
+// readSecret reads a file that nobody else may know.
 func readSecret(path string) ([]byte, error) {
+	return readPrivate(path, "can be read by others", "replace the secret if it may be known")
+}
+
+// readPrivate reads a small regular file that is its owner's alone; of one that
+// is not, its error says what is wrong with that and what else to do. Mode and content are those of one open
+// file: nobody can swap it in between. Whoever can open such a file owns it, or
+// is root: its owner needs no look of its own.
+func readPrivate(path, wrong, advice string) ([]byte, error) {
 	// Without O_NONBLOCK, a FIFO by this name would hold up the start for ever.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -106,8 +127,8 @@ func readSecret(path string) ([]byte, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("%s can be read by others (mode %04o); chmod 600 it, and replace the secret if it may be known",
-			path, info.Mode().Perm())
+		return nil, fmt.Errorf("%s %s (mode %04o); chmod 600 it, and %s",
+			path, wrong, info.Mode().Perm(), advice)
 	}
 	data, err := io.ReadAll(io.LimitReader(file, maxSecretFile+1))
 	if err != nil {

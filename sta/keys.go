@@ -23,14 +23,16 @@ var (
 	ErrHalfInitialised = errors.New("there are key files, but the store has no key set")
 )
 
-// KeyFiles says where Init writes private keys.
+// KeyFiles says where Init writes private keys. The pin of the root goes beside
+// the signing key; see [PinPath].
 type KeyFiles struct {
 	Root    string // signs key sets; to be kept off the node afterwards
 	Signing string // signs tickets; the authority reads it at every start
 }
 
-// Init makes the keys of a new authority: a root, a signing key, and version 1
-// of the key set, signed by the root, in the store. It returns the root's pin.
+// Init makes the keys of a new authority: a root, a signing key, the root's pin
+// beside it, and version 1 of the key set, signed by the root, in the store. It
+// returns the pin.
 //
 // The files come first and the store last, for the set is what makes keys count:
 // until it is there, nothing was signed with them. So an Init that was cut short
@@ -40,8 +42,8 @@ func Init(ctx context.Context, store Store, authority string, files KeyFiles, no
 	if err := ticket.CheckAuthorityID(authority); err != nil {
 		return "", err
 	}
-	if files.Root == files.Signing {
-		return "", errors.New("root and signing key need a file each")
+	if files.Root == files.Signing || files.Root == PinPath(files.Signing) {
+		return "", errors.New("root key, signing key and pin need a file each")
 	}
 	if err := checkFresh(ctx, store, files); err != nil {
 		return "", err
@@ -58,20 +60,48 @@ func Init(ctx context.Context, store Store, authority string, files KeyFiles, no
 	if err != nil {
 		return "", err
 	}
-	if err := WritePrivateKey(files.Root, root); err != nil {
-		return "", fmt.Errorf("root key: %w", err)
+	pin = ticket.Pin(rootPublic)
+	if err := files.write(root, signing, pin); err != nil {
+		return "", err
 	}
-	if err := WritePrivateKey(files.Signing, signing); err != nil {
-		// Ours: WritePrivateKey never takes a file that was there.
-		return "", errors.Join(fmt.Errorf("signing key: %w", err), os.Remove(files.Root))
-	}
-	set := SignedKeySet{Version: 1, Signed: signed, Pin: ticket.Pin(rootPublic)}
+	set := SignedKeySet{Version: 1, Signed: signed}
 	if err := store.PutKeySet(ctx, set); err != nil {
 		if err := undoInit(ctx, store, set, files, err); err != nil {
 			return "", err
 		}
 	}
-	return set.Pin, nil
+	return pin, nil
+}
+
+// paths gives every file, in the order of their making.
+func (f KeyFiles) paths() []string { return []string{f.Root, f.Signing, PinPath(f.Signing)} }
+
+// write makes the files, all or none.
+func (f KeyFiles) write(root, signing ed25519.PrivateKey, pin string) error {
+	rootPEM, err := encodePrivateKey(root)
+	if err != nil {
+		return err
+	}
+	signingPEM, err := encodePrivateKey(signing)
+	if err != nil {
+		return err
+	}
+	paths := f.paths()
+	for i, data := range [][]byte{rootPEM, signingPEM, []byte(pin + "\n")} {
+		if err := writeNew(paths[i], data); err != nil {
+			// Those before it are ours: writeNew never takes a file that was there.
+			return errors.Join(fmt.Errorf("key files: %w", err), remove(paths[:i]))
+		}
+	}
+	return nil
+}
+
+func remove(paths []string) error {
+	var errs []error
+	for _, path := range paths {
+		errs = append(errs, os.Remove(path))
+	}
+	return errors.Join(errs...)
 }
 
 // checkFresh refuses where there are keys or parts of them.
@@ -83,7 +113,12 @@ func checkFresh(ctx context.Context, store Store, files KeyFiles) error {
 	case !errors.Is(err, ErrNotFound):
 		return fmt.Errorf("reading the key set: %w", err)
 	}
-	for _, path := range []string{files.Root, files.Signing} {
+	return checkAbsent(files.paths())
+}
+
+// checkAbsent refuses files that are left of keys whose set is not there.
+func checkAbsent(paths []string) error {
+	for _, path := range paths {
 		if _, err := os.Lstat(path); err == nil {
 			return halfInitialised(path)
 		} else if !errors.Is(err, os.ErrNotExist) {
@@ -111,29 +146,35 @@ func undoInit(ctx context.Context, store Store, set SignedKeySet, files KeyFiles
 	case !errors.Is(err, ErrNotFound):
 		return fmt.Errorf("storing the key set: %w; the key files were left in place", cause)
 	}
-	return errors.Join(fmt.Errorf("storing the key set: %w", cause), os.Remove(files.Root), os.Remove(files.Signing))
+	return errors.Join(fmt.Errorf("storing the key set: %w", cause), remove(files.paths()))
 }
 
 // OpenKeys reads what an Authority signs with. The set in the store is verified
-// against the pin that Init stored beside it: an authority trusts its own store
-// that far, and a gateway elsewhere does not. It refuses a set of another
+// as a gateway elsewhere does, against a pin that the store has no part in: the
+// one that Init wrote beside the signing key. Otherwise whoever can write the
+// store could put a root and a key of his own there. It refuses a set of another
 // authority and one that does not name the signing key, for every ticket would
 // be refused at the gateways. [ErrNotInitialised] and [ErrHalfInitialised] as
-// for Init.
+// for Init, and [ErrNoPin].
 func OpenKeys(ctx context.Context, store Store, authority, signingPath string) (*ticket.Signer, *ticket.KeySet, error) {
 	stored, err := store.KeySet(ctx)
 	if errors.Is(err, ErrNotFound) {
-		if _, err := os.Lstat(signingPath); err == nil {
-			return nil, nil, halfInitialised(signingPath)
+		if err := checkAbsent([]string{signingPath, PinPath(signingPath)}); err != nil {
+			return nil, nil, err
 		}
 		return nil, nil, ErrNotInitialised
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the key set: %w", err)
 	}
-	set, err := ticket.VerifyKeySet(stored.Signed, authority, stored.Pin)
+	pin, err := readPin(PinPath(signingPath))
 	if err != nil {
-		return nil, nil, fmt.Errorf("the stored key set is not one of %s: %w", authority, err)
+		return nil, nil, err
+	}
+	set, err := ticket.VerifyKeySet(stored.Signed, authority, pin)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the stored key set is not one of %s by the pin in %s: %w",
+			authority, PinPath(signingPath), err)
 	}
 	if set.Version != stored.Version {
 		return nil, nil, fmt.Errorf("the store says version %d of a key set that says %d", stored.Version, set.Version)

@@ -35,7 +35,7 @@ func TestInit(t *testing.T) {
 	if err != nil || ticket.Pin(root.Public().(ed25519.PublicKey)) != pin {
 		t.Errorf("the root does not fit its pin (%v)", err)
 	}
-	for _, path := range []string{files.Root, files.Signing} {
+	for _, path := range []string{files.Root, files.Signing, sta.PinPath(files.Signing)} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v; want mode 0600", path, info, err)
 		}
@@ -75,8 +75,9 @@ func (c crashedStore) PutKeySet(context.Context, sta.SignedKeySet) error { retur
 func TestInitThatFailsLeavesNothing(t *testing.T) {
 	store, files := sta.NewMemoryStore(), keyFiles(t)
 	_, err := sta.Init(t.Context(), crashedStore{store, errDiskFull}, authorityID, files, time.Now())
-	if !errors.Is(err, errDiskFull) || exists(files.Root) || exists(files.Signing) {
-		t.Errorf("%v; files left: %v %v", err, exists(files.Root), exists(files.Signing))
+	pin := sta.PinPath(files.Signing)
+	if !errors.Is(err, errDiskFull) || exists(files.Root) || exists(files.Signing) || exists(pin) {
+		t.Errorf("%v; files left: %v %v %v", err, exists(files.Root), exists(files.Signing), exists(pin))
 	}
 	if _, err := sta.Init(t.Context(), store, authorityID, files, time.Now()); err != nil {
 		t.Errorf("the next try: %v", err)
@@ -90,7 +91,9 @@ func TestInitThatWasCutShort(t *testing.T) {
 	}
 	for name, written := range map[string]func(sta.KeyFiles) []string{
 		"after the root": func(f sta.KeyFiles) []string { return []string{f.Root} },
-		"before the set": func(f sta.KeyFiles) []string { return []string{f.Root, f.Signing} },
+		"before the pin": func(f sta.KeyFiles) []string { return []string{f.Root, f.Signing} },
+		"before the set": func(f sta.KeyFiles) []string { return []string{f.Root, f.Signing, sta.PinPath(f.Signing)} },
+		"only the pin":   func(f sta.KeyFiles) []string { return []string{sta.PinPath(f.Signing)} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			store, files := sta.NewMemoryStore(), keyFiles(t)
@@ -100,8 +103,13 @@ func TestInitThatWasCutShort(t *testing.T) {
 				}
 			}
 			_, err := sta.Init(t.Context(), store, authorityID, files, time.Now())
-			if !errors.Is(err, sta.ErrHalfInitialised) || !strings.Contains(err.Error(), files.Root) {
+			if !errors.Is(err, sta.ErrHalfInitialised) || !strings.Contains(err.Error(), written(files)[0]) {
 				t.Errorf("%v; want ErrHalfInitialised that names the file", err)
+			}
+			if name != "after the root" {
+				if _, _, err := sta.OpenKeys(t.Context(), store, authorityID, files.Signing); !errors.Is(err, sta.ErrHalfInitialised) {
+					t.Errorf("OpenKeys: %v; want ErrHalfInitialised", err)
+				}
 			}
 			for _, path := range written(files) {
 				if err := os.Remove(path); err != nil {
@@ -113,12 +121,60 @@ func TestInitThatWasCutShort(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A set counts by the pin beside the signing key, and by nothing in the store.
+func TestPinFile(t *testing.T) {
 	store, files := sta.NewMemoryStore(), keyFiles(t)
-	if err := sta.WritePrivateKey(files.Signing, key); err != nil {
+	path := sta.PinPath(files.Signing)
+	pin, err := sta.Init(t.Context(), store, authorityID, files, time.Now())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := sta.OpenKeys(t.Context(), store, authorityID, files.Signing); !errors.Is(err, sta.ErrHalfInitialised) {
-		t.Errorf("OpenKeys: %v", err)
+	open := func() error {
+		_, _, err := sta.OpenKeys(t.Context(), store, authorityID, files.Signing)
+		return err
+	}
+	put := func(content string, mode os.FileMode) {
+		if err := errors.Join(os.WriteFile(path, []byte(content), 0o600), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := ticket.Pin(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
+	for content, good := range map[string]bool{
+		pin: true, pin + "\n": true, pin + "\r\n": true,
+		"": false, "\n": false, pin + "\n\n": false, pin + "\n" + pin + "\n": false, " " + pin: false, pin[:40]: false,
+		strings.ToUpper(pin): false, other: false, strings.Repeat("x", 1<<16): false,
+	} {
+		put(content, 0o600)
+		if err := open(); (err == nil) != good || err != nil && !strings.Contains(err.Error(), path) {
+			t.Errorf("pin file %.60q: %v", content, err)
+		}
+	}
+	for _, mode := range []os.FileMode{0o620, 0o602, 0o644} {
+		put(pin, mode)
+		if err := open(); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+			t.Errorf("mode %04o: %v; want what to type", mode, err)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(); !errors.Is(err, sta.ErrNoPin) || !strings.Contains(err.Error(), path) {
+		t.Errorf("without the file: %v; want ErrNoPin that names it", err)
+	}
+	if _, err := sta.Init(t.Context(), store, authorityID, files, time.Now()); !errors.Is(err, sta.ErrInitialised) || exists(path) {
+		t.Errorf("Init: %v; it must not make up for a pin that is gone", err)
+	}
+}
+
+func TestInitWantsAFileForEach(t *testing.T) {
+	for _, name := range []string{"sta.key", "sta.key.pin"} {
+		store, files := sta.NewMemoryStore(), keyFiles(t)
+		files.Root = filepath.Join(filepath.Dir(files.Signing), name)
+		if _, err := sta.Init(t.Context(), store, authorityID, files, time.Now()); err == nil || exists(files.Root) {
+			t.Errorf("a root key at %s: %v", name, err)
+		}
 	}
 }
 
@@ -201,6 +257,8 @@ func TestNewRefuses(t *testing.T) {
 		"a stranger's signer": func(c *sta.Config) { c.Signer = stranger },
 		"short tickets":       func(c *sta.Config) { c.Lifetime = time.Millisecond },
 		"negative wait":       func(c *sta.Config) { c.CutWait = -1 },
+		"kept too short":      func(c *sta.Config) { c.Keep = ticket.MaxLinger },
+		"kept for no time":    func(c *sta.Config) { c.Keep = -1 },
 	} {
 		config := good
 		change(&config)

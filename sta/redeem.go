@@ -23,6 +23,9 @@ func (a *Authority) Redeem(ctx context.Context, handle ticket.Hash) (statement s
 }
 
 func (a *Authority) redeem(ctx context.Context, handle ticket.Hash) (string, error) {
+	if lost := a.lost.Load(); lost != nil {
+		return "", unavailable("revocations were lost", lost)
+	}
 	r, err := a.store.ByHash(ctx, handle)
 	switch {
 	case errors.Is(err, ErrNotFound):

@@ -53,7 +53,7 @@ func (a *Authority) Revoke(ctx context.Context, c *Client, id string) (RevokeRes
 	}
 	r, revocation, already, err := a.revoke(ctx, c, id, event.Time)
 	if r != nil {
-		event.User, event.Device, event.App = claimed(r.User), claimed(r.Device), claimed(r.App)
+		event.User, event.Device, event.App = fit(r.User), fit(r.Device), fit(r.App)
 	}
 	if err != nil {
 		event.Text = "STA ticket not revoked: " + reasonText(err)
@@ -86,11 +86,15 @@ func (a *Authority) revoke(ctx context.Context, c *Client, id string, now time.T
 	if err != nil {
 		return nil, ticket.Revocation{}, false, err
 	}
+	forget := r.Expires
+	if !r.Refreshable {
+		forget = forget.Add(MinKeep) // its tunnels may live on
+	}
 	revocation, already, err := a.store.Revoke(ctx, ticket.Revocation{
 		Family: r.Family,
 		Time:   now.UTC().Truncate(time.Millisecond),
 		By:     c.Name,
-		Forget: r.Expires,
+		Forget: forget,
 	})
 	if err != nil {
 		return r, revocation, false, unavailable("the revocation could not be stored", err)
@@ -124,6 +128,11 @@ const (
 // A serial that the store never gave is refused with [ticket.Invalid]: it comes
 // from another store, or this one lost entries, and a gateway that went on as if
 // nothing had happened would miss what comes next.
+//
+// One that the store can no longer read holds up no other: the rest is given all
+// the same. But when there is no more to give, the answer is [ticket.Unavailable]
+// and not "none", which would say that the gateway knows them all. So one that
+// starts anew admits nobody; and Redeem vouches for nobody.
 func (a *Authority) Revocations(ctx context.Context, gateway string, after uint64, wait time.Duration) ([]ticket.Revocation, error) {
 	if err := a.followers.follow(gateway, after); err != nil {
 		return nil, err
@@ -134,6 +143,11 @@ func (a *Authority) Revocations(ctx context.Context, gateway string, after uint6
 		// Taken before the store is read, so that no revocation falls between.
 		news := a.followers.news()
 		entries, last, err := a.store.Revocations(ctx, after, maxRevocations)
+		var lost *LostError
+		if errors.As(err, &lost) {
+			a.lost.Store(lost)
+			err = nil
+		}
 		switch {
 		case err != nil:
 			return nil, unavailable("the revocations could not be read", err)
@@ -145,6 +159,9 @@ func (a *Authority) Revocations(ctx context.Context, gateway string, after uint6
 		select {
 		case <-news:
 		case <-timeout.C:
+			if lost := a.lost.Load(); lost != nil {
+				return nil, unavailable("revocations were lost", lost)
+			}
 			return nil, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()

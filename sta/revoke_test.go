@@ -2,6 +2,7 @@ package sta_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -211,7 +212,7 @@ func TestRevocationsWait(t *testing.T) {
 
 func TestRunSweeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(c *sta.Config) { c.Now, c.Keep = time.Now, time.Hour })
+		w := newWorld(t, func(c *sta.Config) { c.Now, c.Keep = time.Now, 30*time.Hour })
 		w.now = time.Now()
 		issued, revoked := w.issue(t), w.issue(t)
 		w.revoke(t, revoked.ID)
@@ -221,7 +222,7 @@ func TestRunSweeps(t *testing.T) {
 		for _, step := range []struct {
 			wait time.Duration
 			left int
-		}{{time.Minute, 2}, {168 * time.Hour, 2}, {time.Hour + time.Minute, 0}} {
+		}{{time.Minute, 2}, {168 * time.Hour, 2}, {30*time.Hour + time.Minute, 0}} {
 			time.Sleep(step.wait)
 			synctest.Wait()
 			page, err := w.List(t.Context(), desk, sta.Filter{})
@@ -238,6 +239,92 @@ func TestRunSweeps(t *testing.T) {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// A tunnel of a ticket that is not refreshable may live on past the expiry. To
+// its end it must be possible to revoke it, and a gateway that was away must
+// find that out when it is back.
+func TestExpiredTicketsCanBeRevokedWhileTheirTunnelsLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *sta.Config) { c.Now = time.Now })
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- w.Run(ctx) }()
+		refreshable := false
+		issued, err := w.Issue(t.Context(), desk, sta.IssueRequest{
+			User: "u", Device: "d", Lifetime: time.Hour, Refreshable: &refreshable,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(issued.Expires.Add(ticket.MaxLinger - time.Minute)))
+		w.revoke(t, issued.ID)
+		time.Sleep(59 * time.Minute)
+		entries, err := w.Revocations(t.Context(), gateway, 0, 0)
+		if err != nil || len(entries) != 1 {
+			t.Fatalf("the gateway finds %d revocations (%v), want one", len(entries), err)
+		}
+		if shown, err := w.Show(t.Context(), desk, issued.ID); err != nil || shown.Status != sta.Revoked {
+			t.Errorf("shown as %+v, %v", shown, err)
+		}
+		if kept := entries[0].Forget.Sub(issued.Expires); kept < 25*time.Hour {
+			t.Errorf("a gateway may forget it %v past the expiry", kept)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// lossyStore cannot read the first revocation any more, nor tell whom it ended.
+type lossyStore struct{ sta.Store }
+
+func (s lossyStore) Revocations(ctx context.Context, after uint64, limit int) ([]ticket.Revocation, uint64, error) {
+	entries, last, err := s.Store.Revocations(ctx, after, limit)
+	if err == nil && len(entries) > 0 && entries[0].Serial == 1 {
+		return entries[1:], last, &sta.LostError{Serials: []uint64{1}}
+	}
+	return entries, last, err
+}
+
+// A revocation that is lost holds up none behind it, and nobody is told that he
+// knows them all.
+func TestLostRevocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *sta.Config) { c.Store = lossyStore{c.Store} })
+		lost, good, other := w.issue(t), w.issue(t), w.issue(t)
+		w.revoke(t, lost.ID)
+		if entries, err := w.Revocations(t.Context(), "gw", 0, 0); err == nil {
+			t.Fatalf("with nothing else there: %v and no error", entries)
+		}
+		w.revoke(t, good.ID)
+		entries, err := w.Revocations(t.Context(), "gw", 0, longWait)
+		if err != nil || len(entries) != 1 || entries[0].Serial != 2 {
+			t.Fatalf("got %v, %v; want the one behind it", entries, err)
+		}
+		for _, wait := range []time.Duration{0, longWait} {
+			_, err = w.Revocations(t.Context(), "gw", 2, wait)
+			wantReason(t, err, ticket.Unavailable)
+			var missing *sta.LostError
+			if !errors.As(err, &missing) || len(missing.Serials) != 1 || missing.Serials[0] != 1 {
+				t.Errorf("error is %v; want one that names revocation 1", err)
+			}
+		}
+		_, err = w.Redeem(t.Context(), other.Handle.Hash())
+		wantReason(t, err, ticket.Unavailable)
+		// Revoking goes on, and reaches who follows.
+		arrived := make(chan int)
+		go func() {
+			entries, _ := w.Revocations(t.Context(), "gw", 2, longWait)
+			arrived <- len(entries)
+		}()
+		synctest.Wait()
+		w.revoke(t, other.ID)
+		if n := <-arrived; n != 1 {
+			t.Errorf("%d revocations reach the gateway, want 1", n)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package sta
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -24,6 +25,19 @@ var (
 	ErrVersion = errors.New("not a newer version")
 )
 
+// LostError names revocations that were made and cannot be read any more, so that
+// nobody knows whom they ended.
+type LostError struct{ Serials []uint64 }
+
+func (e *LostError) Error() string {
+	const most = 10 // to be named
+	text := fmt.Sprintf("revocations %d", e.Serials[:min(len(e.Serials), most)])
+	if len(e.Serials) > most {
+		text += fmt.Sprintf(" and %d more", len(e.Serials)-most)
+	}
+	return text + " cannot be read, and whom they ended is not known; restore the store"
+}
+
 // Store keeps tickets, revocations and the authority's key set. Every method is
 // safe for concurrent use, sees what was written before it was called, and
 // returns from a write only when that write survives the loss of power. A write
@@ -36,6 +50,9 @@ type Store interface {
 	// [ErrFamilyRevoked] if its family was revoked.
 	Put(ctx context.Context, r *Record) error
 	// ByHash and ByID find one record, with Revoked filled in. [ErrNotFound].
+	// A record that is damaged lets nobody in: ByHash fails. ByID and List may
+	// give what is known of it, without hash and statement, for a ticket that
+	// is on no list and cannot be found is one that nobody revokes.
 	ByHash(ctx context.Context, hash ticket.Hash) (*Record, error)
 	ByID(ctx context.Context, id string) (*Record, error)
 	// List gives records that match, newest first, up to f.Limit, with Revoked
@@ -52,7 +69,11 @@ type Store interface {
 	// before keeps its first revocation, which is returned with already.
 	Revoke(ctx context.Context, r ticket.Revocation) (stored ticket.Revocation, already bool, err error)
 	// Revocations gives up to limit of those with a Serial over after, in
-	// order, and the last serial ever given, 0 if none.
+	// order, and the last serial ever given, 0 if none. One that cannot be read
+	// holds up no other: the rest comes all the same, beside a *[LostError]
+	// that names it. That is for one whose family is not known any more;
+	// whatever the store still knows of it by other ways must do in its place.
+	// A store that can tell beforehand refuses to be opened.
 	Revocations(ctx context.Context, after uint64, limit int) (entries []ticket.Revocation, last uint64, err error)
 	// Sweep removes up to limit records with Expires, and up to limit
 	// revocations with Forget, not after before.
@@ -152,11 +173,9 @@ func (f *Filter) Matches(r *Record, now time.Time) bool {
 // Swept counts what one sweep removed.
 type Swept struct{ Tickets, Revocations int }
 
-// SignedKeySet is the authority's key set as its root signed it, with the pin of
-// that root. The pin beside the set is for the authority itself, which trusts its
-// own store; gateways are given theirs by the operator.
+// SignedKeySet is the authority's key set as its root signed it. The root's pin
+// is not beside it: who can write the one could write the other.
 type SignedKeySet struct {
 	Version uint64 `json:"version"`
 	Signed  string `json:"signed"`
-	Pin     string `json:"pin"`
 }

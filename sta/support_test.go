@@ -34,7 +34,10 @@ type memoryAudit struct {
 
 var errDiskFull = errors.New("no space left on device")
 
-func (a *memoryAudit) Append(_ context.Context, e sta.Event) error {
+func (a *memoryAudit) Append(ctx context.Context, e sta.Event) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.full {

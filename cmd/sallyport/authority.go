@@ -149,13 +149,7 @@ func trustConfigured(trust *tls.Config, c *config.Certs) error {
 	if err != nil {
 		return usage(err)
 	}
-	trust.InsecureSkipVerify = true // VerifyConnection is stricter: this one certificate
-	trust.VerifyConnection = func(state tls.ConnectionState) error {
-		if !state.PeerCertificates[0].Equal(leaf) {
-			return errors.New("the server's certificate is not the one in the configuration")
-		}
-		return nil
-	}
+	certs.Pin(trust, leaf)
 	return nil
 }
 

@@ -35,7 +35,7 @@ var house = map[string]struct {
 	"bench/standin":  {nil, "the stand-in mail server must be a black box to the gateway"},
 
 	"cmd/sallyport/internal/config":  {[]string{"gateway/policy", "sta"}, "reading a file starts nothing; it borrows the rules for services and keys"},
-	"cmd/sallyport/internal/connect": {[]string{"gateway/policy", "tunnel", "tunnel/socks"}, "the device's side knows of the gateway only what goes over the wire"},
+	"cmd/sallyport/internal/connect": {[]string{"certs", "gateway/policy", "tunnel", "tunnel/socks"}, "the device's side knows of the gateway only what goes over the wire"},
 }
 
 // wired may import all: they are where the parts meet.

@@ -38,9 +38,10 @@ func newSTAInit() *cobra.Command {
 		Short: "Make the authority's root and signing keys",
 		Long: `Make the authority's root and signing keys, and the first key set.
 
-The signing key goes where sta.signing_key says, the root key to --root, both
-readable by their owner only, and the signed key set into the store. Take the
-root key off this machine afterwards: it is needed only to change the key set.
+The signing key goes where sta.signing_key says, its root's pin beside it as
+NAME.pin, the root key to --root, all readable by their owner only, and the
+signed key set into the store. Take the root key off this machine afterwards: it
+is needed only to change the key set.
 A second run changes nothing and ends with exit code 1.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -84,9 +85,10 @@ func printInit(w io.Writer, asJSON bool, id, pin string, files sta.KeyFiles) err
 		return json.NewEncoder(w).Encode(struct {
 			Authority  string `json:"authority"`
 			Pin        string `json:"pin"`
+			PinFile    string `json:"pin_file"`
 			SigningKey string `json:"signing_key"`
 			Root       string `json:"root"`
-		}{id, pin, files.Signing, files.Root})
+		}{id, pin, sta.PinPath(files.Signing), files.Signing, files.Root})
 	}
 	_, err := fmt.Fprintf(w, `authority    %s
 signing key  %s

@@ -60,7 +60,7 @@ func NewClient(c ClientConfig) (*Client, error) {
 	if client.http == nil {
 		client.http = &http.Client{
 			Timeout:   30 * time.Second,
-			Transport: &http.Transport{TLSClientConfig: c.TLS, ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16},
+			Transport: &http.Transport{TLSClientConfig: c.TLS, ForceAttemptHTTP2: true, IdleConnTimeout: idleClient, MaxIdleConnsPerHost: 16},
 			// An authority does not redirect; whoever does is not to see the key.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
@@ -191,6 +191,7 @@ func strange(err error) error {
 // printable bounds a text from outside and takes out what could mislead.
 func printable(s string) string {
 	const most = 512
+	s = sta.Redact(s)
 	quoted := strconv.QuoteToGraphic(s[:min(len(s), most)])
 	return quoted[1 : len(quoted)-1]
 }

@@ -32,7 +32,7 @@ func TestNewClientRefuses(t *testing.T) {
 // What answers at the address may be no authority. Its words are not taken for
 // one's, and the key goes nowhere else.
 func TestClientDistrustsAnswers(t *testing.T) {
-	key := newKey(t)
+	key, handle := newKey(t), ticket.NewHandle().Reveal()
 	elsewhere := 0
 	mux := http.NewServeMux()
 	mux.HandleFunc("/elsewhere", func(http.ResponseWriter, *http.Request) { elsewhere++ })
@@ -64,12 +64,13 @@ func TestClientDistrustsAnswers(t *testing.T) {
 		"no JSON":        {problem(403, `{`), ticket.Unavailable},
 		"half an answer": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"statement":`)) }, ticket.Unavailable},
 		"revoked":        {problem(410, `{"reason":"revoked","detail":"a\u001b[2Jb"}`), ticket.Revoked},
+		"an echo":        {problem(410, `{"reason":"revoked","detail":"`+handle+`"}`), ticket.Revoked},
 	} {
 		t.Run(name, func(t *testing.T) {
 			reply = test.reply
 			_, err := c.Redeem(t.Context(), ticket.Hash{})
 			wantReason(t, err, test.want)
-			if strings.Contains(err.Error(), key.Reveal()) || strings.Contains(err.Error(), "\x1b") {
+			if strings.Contains(err.Error(), key.Reveal()) || strings.Contains(err.Error(), handle) || strings.Contains(err.Error(), "\x1b") {
 				t.Errorf("the error shows what it must not: %q", err)
 			}
 		})

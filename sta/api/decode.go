@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/sallyport/sallyport/sta"
 	"github.com/sallyport/sallyport/sta/ticket"
 )
 
@@ -106,9 +107,11 @@ func unknownMember(name string) error {
 	return ticket.Refuse(ticket.Invalid, "member %s is not known here", quoted(name))
 }
 
-// quoted makes a member's name fit for a detail.
+// quoted makes a member's name fit for a detail. What looks like a ticket's
+// handle is left out: details go into answers and logs.
 func quoted(name string) string {
 	const most = 64
+	name = sta.Redact(name)
 	if len(name) > most {
 		return strconv.QuoteToASCII(name[:most]) + "…"
 	}

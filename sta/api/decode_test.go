@@ -40,7 +40,8 @@ func TestDecodeIsStrict(t *testing.T) {
 		{`{"user":{"a":{"a":{"a":{"a":{}}}}}}`, "nested too deeply"},
 		{`{"user":[[[[[[` + strings.Repeat("[", 10000), "nested too deeply"},
 		{"{\"user\":\"\xff\"}", "not UTF-8"},
-		{`{"` + strings.Repeat("X", 500) + `":1}`, "…"},
+		{`{"` + strings.Repeat("Xx", 250) + `":1}`, "…"},
+		{`{"` + strings.Repeat("X", 500) + `":1}`, `member "[secret]" is not known`},
 	} {
 		err := decode([]byte(test.body), new(issueRequest))
 		if (err == nil) != (test.detail == "") {

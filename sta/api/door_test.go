@@ -3,6 +3,7 @@ package api_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -265,6 +266,50 @@ func TestAccessLogSaysWhoDidWhat(t *testing.T) {
 		got.Source, got.Took, got.Err = "", 0, nil
 		if got != want {
 			t.Errorf("logged as %+v, want %+v", got, want)
+		}
+	}
+}
+
+// A handle that stands where a name belongs is repeated in no answer and no log.
+func TestHandlesInTheWrongPlaceAreNotRepeated(t *testing.T) {
+	d := openDoor(t)
+	handle := ticket.NewHandle().Reveal()
+	half := strings.Repeat("x", 50) + handle // which a cut at 64 would split
+	for _, request := range []struct{ method, path, body string }{
+		{"GET", "/v1/tickets?" + handle + "=1", ""},
+		{"GET", "/v1/tickets?" + half + "=1", ""},
+		{"GET", "/v1/tickets?" + handle + "=1&" + handle + "=2", ""},
+		{"GET", "/v1/tickets?status=" + handle, ""},
+		{"GET", "/v1/tickets?after=" + handle, ""},
+		{"GET", "/v1/tickets?limit=" + handle, ""},
+		{"POST", "/v1/tickets", `{"` + handle + `":1}`},
+		{"POST", "/v1/tickets", `{"` + half + `":1}`},
+		{"POST", "/v1/tickets", `{"user":"` + handle + `","device":null}`},
+		{"POST", "/v1/tickets", `{"user":"` + handle + `"}`},
+		{"POST", "/v1/redeem", `{"hash":"` + handle + `"}`},
+		{"DELETE", "/v1/tickets/" + handle, ""},
+		{handle, "/v1/tickets", ""},
+	} {
+		a := d.send(t, request.method, request.path, request.body, d.as("desk"))
+		if a.StatusCode < 400 {
+			t.Errorf("%v: %d", request, a.StatusCode)
+		}
+		if strings.Contains(fmt.Sprint(a.Header)+string(a.body), handle[:8]) {
+			t.Errorf("%s %s: answered %s", request.method, request.path, a.body)
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, a := range d.access {
+		if strings.Contains(fmt.Sprintf("%+v", a), handle[:8]) {
+			t.Errorf("logged as %+v", a)
+		}
+	}
+	d.audit.mu.Lock()
+	defer d.audit.mu.Unlock()
+	for _, e := range d.audit.events {
+		if strings.Contains(fmt.Sprintf("%+v", e), handle[:8]) {
+			t.Errorf("audited as %+v", e)
 		}
 	}
 }

@@ -48,16 +48,39 @@ func NewHandler(authority *sta.Authority, clients *sta.Clients, options Options)
 	return h
 }
 
-// NewServer gives a server for the handler with every bound set. The caller sets
-// TLSConfig, ErrorLog and the rest.
+const (
+	// idleTimeout ends connections on which nothing is asked. It is all that
+	// bounds one over HTTP/2 whose client never asks anything, and so never
+	// shows who he is.
+	idleTimeout = 15 * time.Second
+	// idleClient is how long a Client keeps one. It is the shorter one, so that
+	// no request is sent into a connection that is just being closed.
+	idleClient = idleTimeout * 2 / 3
+)
+
+// NewServer gives a server for the handler with every bound set, so that a
+// stranger costs little and not for long: 5 s for the TLS handshake, 5 s for a
+// request's header, 10 s for an HTTP/2 preface, and 15 s in silence. The caller
+// sets TLSConfig, ErrorLog and the rest.
 func NewServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    MaxHeader,
+		HTTP2: &http.HTTP2Config{
+			// Enrolment servers that ask for more at a time open further
+			// connections, or wait their turn.
+			MaxConcurrentStreams:          32,
+			MaxReadFrameSize:              16 << 10, // the least that there is
+			MaxReceiveBufferPerStream:     MaxBody,
+			MaxReceiveBufferPerConnection: 4 * MaxBody,
+			// WriteTimeout ends a stream, this the connection under it, when a
+			// client does not read.
+			WriteByteTimeout: idleTimeout,
+		},
 	}
 }
 
@@ -109,8 +132,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (x *exchange) serve() error {
 	client, err := x.clients.Authenticate(bearer(x.r))
 	if err != nil {
-		// What a stranger goes on to send is not worth reading.
+		// What a stranger goes on to send is not read: the header alone would
+		// still let the server drain a body of 256 KiB.
 		x.w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Unix(1, 0))
 		return err
 	}
 	x.client = client.From(x.r.RemoteAddr)

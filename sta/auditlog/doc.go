@@ -15,7 +15,8 @@
 //	D ──────────► group 2
 //
 // A group that cannot be written whole — a full disk — is cut off again, and
-// each of its members gets the error. What a crash left half-written is closed
+// each of its members gets the error; until it is cut off, nothing else is
+// written. Nor is anything written to a file that was removed. What a crash left half-written is closed
 // off with a line break at the next start: it stands as one line that [Parse]
 // refuses, and spoils no other.
 package auditlog

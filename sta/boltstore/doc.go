@@ -12,10 +12,15 @@
 //	devices      length, device, reference      → –
 //	expiry       Unix seconds,   reference      → –
 //	members      length, family, reference      → Unix seconds of expiry
-//	revocations  serial                         → JSON revocation
+//	revocations  serial                         → checksum, JSON revocation
 //	families     family                         → serial     (the revoked ones)
 //	forget       Unix seconds,   serial         → –
 //	meta         "schema", "keyset"
+//
+// What makes a revocation count stands there twice, once in its record and once
+// in families and forget: when a record cannot be read, these do in its place. So
+// do ids and members for a ticket that must be revoked; but nobody gets in by a
+// ticket whose record cannot be read.
 //
 // All numbers are big-endian. There is no handle in the file, and nothing that
 // leads to one: what it holds opens no tunnel.

@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -12,10 +13,9 @@ import (
 	"github.com/sallyport/sallyport/sta/ticket"
 )
 
-// CorruptError says which entry of the file cannot be read. Restore the file, or
-// delete that ticket.
+// CorruptError says which entry of the file cannot be read.
 type CorruptError struct {
-	What string // "ticket k3…", "revocation 17"
+	What string // "ticket k3…", "the key set"
 	Err  error
 }
 
@@ -57,36 +57,63 @@ func join(a, b []byte) []byte {
 // castagnoli is the table of CRC-32C, which has hardware behind it.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// encode gives a record as kept: CRC-32C of the JSON, then the JSON. The checksum
-// finds what a failing disk did where JSON would still read as such.
+// seal gives JSON as it is kept: CRC-32C, then the JSON. The checksum finds what
+// a failing disk did where JSON would still read as such.
+func seal(data []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli)), data...)
+}
+
+// unseal reads what seal wrote into v. Its errors hold no content.
+func unseal(sealed []byte, v any) error {
+	if len(sealed) < 4 || crc32.Checksum(sealed[4:], castagnoli) != binary.BigEndian.Uint32(sealed) {
+		return errors.New("its checksum is wrong")
+	}
+	if json.Unmarshal(sealed[4:], v) != nil {
+		return errors.New("it is no JSON of this kind")
+	}
+	return nil
+}
+
 func encode(r *sta.Record) ([]byte, error) {
 	data, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
 	}
-	return append(binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli)), data...), nil
+	return seal(data), nil
 }
 
 // decode reads a record that stands under a reference.
 func decode(ref, data []byte) (*sta.Record, error) {
-	corrupt := func(err error) error { return &CorruptError{fmt.Sprintf("ticket %q", idOf(ref)), err} }
-	if len(data) < 4 || crc32.Checksum(data[4:], castagnoli) != binary.BigEndian.Uint32(data) {
-		return nil, corrupt(errors.New("its checksum is wrong"))
-	}
 	var r sta.Record
-	if err := json.Unmarshal(data[4:], &r); err != nil {
-		return nil, corrupt(errors.New("it is no record"))
+	err := unseal(data, &r)
+	if err == nil && r.ID != idOf(ref) {
+		err = errors.New("it is the record of another ticket")
 	}
-	if r.ID != idOf(ref) {
-		return nil, corrupt(errors.New("it is the record of another ticket"))
+	if err != nil {
+		return nil, &CorruptError{fmt.Sprintf("ticket %q", idOf(ref)), err}
 	}
 	return &r, nil
 }
 
-func decodeRevocation(serial, data []byte) (ticket.Revocation, error) {
-	var r ticket.Revocation
-	if len(serial) != 8 || json.Unmarshal(data, &r) != nil || r.Serial != binary.BigEndian.Uint64(serial) {
-		return r, &CorruptError{fmt.Sprintf("revocation %x", serial), errors.New("it is no revocation of this serial")}
+func encodeRevocation(r *ticket.Revocation) ([]byte, error) {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
 	}
-	return r, nil
+	return seal(data), nil
+}
+
+// decodeRevocation reads the revocation that stands under a serial, if it can be
+// read.
+func decodeRevocation(serial, data []byte) (r ticket.Revocation, ok bool) {
+	ok = unseal(data, &r) == nil && bytes.Equal(serial, number(r.Serial))
+	return r, ok
+}
+
+// serialOf reads a serial, 0 if it is none.
+func serialOf(key []byte) uint64 {
+	if len(key) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(key)
 }

@@ -1,7 +1,7 @@
 package boltstore
 
 import (
-	"encoding/binary"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -19,8 +19,12 @@ var _ sta.Store = (*Store)(nil)
 // ErrLocked: another process has the file open.
 var ErrLocked = errors.New("another process has it open")
 
-// schema is the layout that doc.go draws. Another one is refused.
-const schema = 1
+// schema is the layout that doc.go draws. unsealed is the one before it, which
+// had no checksums on revocations; it is brought up to date. Others are refused.
+const (
+	schema   = 2
+	unsealed = 1
+)
 
 // The buckets.
 var (
@@ -59,7 +63,9 @@ const (
 )
 
 // Open opens the file, or makes it, mode 0600, and its folder, 0700. [ErrLocked]
-// if another process has it open for longer than a second.
+// if another process has it open for longer than a second. A file that others
+// may write is refused, and so is one that has lost a revocation
+// (*[sta.LostError]): the authority must not vouch for tickets by it.
 func Open(path string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
@@ -68,6 +74,7 @@ func Open(path string) (*Store, error) {
 		Timeout:         lockWait,
 		FreelistType:    bolt.FreelistMapType,
 		InitialMmapSize: addressSpace,
+		OpenFile:        openFile,
 	})
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: %w", path, ErrLocked)
@@ -82,13 +89,44 @@ func Open(path string) (*Store, error) {
 	return &Store{db}, nil
 }
 
-// prepare makes the buckets of a new file and checks the schema of an old one.
+// openFile opens the file and refuses one that anybody but its owner may write:
+// whoever can, decides what is revoked. A symbolic link is followed, for it may
+// well lead to another disk, and what counts is the file behind it, once it is
+// open: whoever can plant a link beside it could replace the file as well.
+func openFile(path string, flag int, mode os.FileMode) (*os.File, error) {
+	file, err := os.OpenFile(path, flag, mode)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = errors.New("not a regular file")
+	case info.Mode().Perm()&0o022 != 0:
+		err = fmt.Errorf("others may write it (mode %04o); make sure that nobody did, and chmod 600 %s",
+			info.Mode().Perm(), path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// prepare makes the buckets of a new file, and checks the schema and the
+// revocations of an old one.
 func prepare(tx *bolt.Tx) error {
 	if old := tx.Bucket(meta); old != nil {
-		if got := old.Get(schemaKey); len(got) != 8 || binary.BigEndian.Uint64(got) != schema {
+		got := old.Get(schemaKey)
+		switch {
+		case bytes.Equal(got, number(unsealed)):
+			if err := sealRevocations(tx); err != nil {
+				return err
+			}
+		case !bytes.Equal(got, number(schema)):
 			return errors.New("made by another version of this program")
 		}
-		return nil
+		return checkRevocations(tx)
 	}
 	if name, _ := tx.Cursor().First(); name != nil {
 		return errors.New("a database, but not one of an authority")
@@ -101,6 +139,19 @@ func prepare(tx *bolt.Tx) error {
 		}
 	}
 	return tx.Bucket(meta).Put(schemaKey, number(schema))
+}
+
+// sealRevocations gives revocations the checksums that they did not have.
+func sealRevocations(tx *bolt.Tx) error {
+	old := make(map[string][]byte)
+	err := tx.Bucket(revocations).ForEach(func(serial, data []byte) error {
+		old[string(serial)] = seal(data)
+		return nil
+	})
+	for serial, sealed := range old {
+		err = errors.Join(err, tx.Bucket(revocations).Put([]byte(serial), sealed))
+	}
+	return errors.Join(err, tx.Bucket(meta).Put(schemaKey, number(schema)))
 }
 
 // Close waits for readers and writers to end, and closes the file.

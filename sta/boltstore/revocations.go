@@ -20,8 +20,8 @@ func (s *Store) Revoke(ctx context.Context, r ticket.Revocation) (stored ticket.
 		stored, already = r, false
 		if serial := tx.Bucket(families).Get([]byte(r.Family)); serial != nil {
 			already = true
-			stored, err = decodeRevocation(serial, tx.Bucket(revocations).Get(serial))
-			return err
+			stored = revocationOf(tx, serial, r.Family)
+			return nil
 		}
 		if last := lastExpiry(tx, r.Family); last.After(stored.Forget) {
 			stored.Forget = last
@@ -50,7 +50,7 @@ func lastExpiry(tx *bolt.Tx, family string) time.Time {
 }
 
 func putRevocation(tx *bolt.Tx, r *ticket.Revocation) error {
-	data, err := json.Marshal(r)
+	data, err := encodeRevocation(r)
 	if err != nil {
 		return err
 	}
@@ -64,26 +64,95 @@ func putRevocation(tx *bolt.Tx, r *ticket.Revocation) error {
 
 // Revocations gives those past a serial; see [sta.Store].
 func (s *Store) Revocations(ctx context.Context, after uint64, limit int) (entries []ticket.Revocation, last uint64, err error) {
+	var lost []uint64
 	err = s.view(ctx, func(tx *bolt.Tx) error {
-		bucket := tx.Bucket(revocations)
-		last = bucket.Sequence()
-		if after >= last {
-			return nil
-		}
-		cursor := bucket.Cursor()
-		for key, value := cursor.Seek(number(after + 1)); key != nil && len(entries) < limit; key, value = cursor.Next() {
-			r, err := decodeRevocation(key, value)
-			if err != nil {
-				return err
-			}
-			entries = append(entries, r)
+		last = tx.Bucket(revocations).Sequence()
+		if after < last {
+			entries, lost = readRevocations(tx, after, limit)
 		}
 		return nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, 0, err
+	case lost != nil:
+		return entries, last, &sta.LostError{Serials: lost}
 	}
 	return entries, last, nil
+}
+
+// readRevocations gives up to limit of those past a serial, and the serials of
+// those between them of which nothing is known any more.
+func readRevocations(tx *bolt.Tx, after uint64, limit int) (entries []ticket.Revocation, lost []uint64) {
+	cursor := tx.Bucket(revocations).Cursor()
+	for key, value := cursor.Seek(number(after + 1)); key != nil && len(entries) < limit; key, value = cursor.Next() {
+		r, ok := decodeRevocation(key, value)
+		if !ok {
+			family := familyOf(tx, key)
+			if family == "" {
+				lost = append(lost, serialOf(key))
+				continue
+			}
+			r = revocationOf(tx, key, family)
+		}
+		entries = append(entries, r)
+	}
+	return entries, lost
+}
+
+// checkRevocations refuses a file that has lost a revocation.
+func checkRevocations(tx *bolt.Tx) error {
+	const page = 1000
+	for after := uint64(0); ; {
+		entries, lost := readRevocations(tx, after, page)
+		if lost != nil {
+			return &sta.LostError{Serials: lost}
+		}
+		if len(entries) < page {
+			return nil
+		}
+		after = entries[page-1].Serial
+	}
+}
+
+// damaged stands for the client's name in what was put together from the indexes
+// because its record cannot be read. No client is called so.
+const damaged = "(record damaged)"
+
+// revocationOf gives the revocation of a family. When its record cannot be read
+// it is put together from the indexes: they know what makes it count, and only
+// who asked for it, and when, is gone.
+func revocationOf(tx *bolt.Tx, serial []byte, family string) ticket.Revocation {
+	r, ok := decodeRevocation(serial, tx.Bucket(revocations).Get(serial))
+	if ok {
+		return r
+	}
+	return ticket.Revocation{Serial: serialOf(serial), Family: family, By: damaged, Forget: forgetOf(tx, serial)}
+}
+
+// familyOf looks for the family that the revocation with a serial ended, "" if
+// there is none.
+func familyOf(tx *bolt.Tx, serial []byte) string {
+	cursor := tx.Bucket(families).Cursor()
+	for family, value := cursor.First(); family != nil; family, value = cursor.Next() {
+		if bytes.Equal(value, serial) {
+			return string(family)
+		}
+	}
+	return ""
+}
+
+// never is when a revocation is forgotten of which nothing says when.
+var never = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func forgetOf(tx *bolt.Tx, serial []byte) time.Time {
+	cursor := tx.Bucket(forget).Cursor()
+	for key, _ := cursor.First(); key != nil; key, _ = cursor.Next() {
+		if len(key) == 16 && bytes.Equal(key[8:], serial) {
+			return time.Unix(int64(binary.BigEndian.Uint64(key)), 0).UTC()
+		}
+	}
+	return never
 }
 
 // Sweep drops what is past its time; see [sta.Store].
@@ -132,16 +201,19 @@ func upTo(bucket *bolt.Bucket, before time.Time, limit int) [][]byte {
 }
 
 // dropRevocation takes the revocation at a key of the forget index out of every
-// bucket. A corrupt one does not say which family it ended: that family stays
-// shut, and the sweep goes on.
+// bucket. The family's key is that of the record, or else the one that leads to
+// it; without either the sweep goes on all the same.
 func dropRevocation(tx *bolt.Tx, key []byte) error {
 	serial := key[8:]
-	if r, err := decodeRevocation(serial, tx.Bucket(revocations).Get(serial)); err == nil {
-		if err := tx.Bucket(families).Delete([]byte(r.Family)); err != nil {
-			return err
-		}
+	r, ok := decodeRevocation(serial, tx.Bucket(revocations).Get(serial))
+	if !ok {
+		r.Family = familyOf(tx, serial)
 	}
-	return errors.Join(tx.Bucket(revocations).Delete(serial), tx.Bucket(forget).Delete(key))
+	return errors.Join(
+		tx.Bucket(families).Delete([]byte(r.Family)),
+		tx.Bucket(revocations).Delete(serial),
+		tx.Bucket(forget).Delete(key),
+	)
 }
 
 // KeySet gives the key set; see [sta.Store].

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/sallyport/sallyport/sta"
@@ -73,5 +74,36 @@ func TestForeignFileIsRefused(t *testing.T) {
 	if store, err := boltstore.Open(path); err == nil {
 		_ = store.Close()
 		t.Error("a file of zeros was taken for a store")
+	}
+}
+
+// Who can write the file decides what is revoked, so only its owner may. What
+// counts is the file itself, by whatever name it is reached.
+func TestFileThatOthersMayWriteIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "sta.db"), filepath.Join(dir, "link.db")
+	if err := open(t, path).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	for mode, good := range map[os.FileMode]bool{0o600: true, 0o640: true, 0o644: true, 0o620: false, 0o602: false, 0o666: false} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{path, link} {
+			store, err := boltstore.Open(name)
+			if (err == nil) != good || err != nil && !strings.Contains(err.Error(), "chmod 600 "+name) {
+				t.Errorf("%s with mode %04o: %v", filepath.Base(name), mode, err)
+			}
+			if err == nil {
+				_ = store.Close()
+			}
+		}
+	}
+	if store, err := boltstore.Open("/dev/null"); err == nil {
+		_ = store.Close()
+		t.Error("a device was taken for a store")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"time"
 
@@ -72,22 +73,34 @@ func entries(r *sta.Record, ref, data []byte) []entry {
 	}
 }
 
-// ByHash finds a record; see [sta.Store].
-func (s *Store) ByHash(ctx context.Context, hash ticket.Hash) (*sta.Record, error) {
-	return s.find(ctx, hashes, hash[:])
-}
-
-// ByID finds a record; see [sta.Store].
-func (s *Store) ByID(ctx context.Context, id string) (*sta.Record, error) {
-	return s.find(ctx, ids, []byte(id))
-}
-
-func (s *Store) find(ctx context.Context, index, key []byte) (r *sta.Record, err error) {
+// ByHash finds a record; see [sta.Store]. A *[CorruptError] for one that cannot be
+// read: nobody gets in by it.
+func (s *Store) ByHash(ctx context.Context, hash ticket.Hash) (r *sta.Record, err error) {
 	err = s.view(ctx, func(tx *bolt.Tx) error {
-		r, err = read(tx, tx.Bucket(index).Get(key))
+		r, err = read(tx, tx.Bucket(hashes).Get(hash[:]))
 		return err
 	})
 	return r, err
+}
+
+// ByID finds a record; see [sta.Store]. Of one that cannot be read it gives what
+// the indexes know, so that the ticket can still be revoked; a *[CorruptError] if
+// that is not enough.
+func (s *Store) ByID(ctx context.Context, id string) (r *sta.Record, err error) {
+	err = s.view(ctx, func(tx *bolt.Tx) error {
+		ref := tx.Bucket(ids).Get([]byte(id))
+		var corrupt *CorruptError
+		if r, err = read(tx, ref); errors.As(err, &corrupt) {
+			if r = salvage(tx, ref); r.Family != "" {
+				err = nil
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // read gives the record at a reference, with Revoked filled in.
@@ -104,14 +117,43 @@ func read(tx *bolt.Tx, ref []byte) (*sta.Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	fillIn(tx, r)
+	return r, nil
+}
+
+func fillIn(tx *bolt.Tx, r *sta.Record) {
 	if serial := tx.Bucket(families).Get([]byte(r.Family)); serial != nil {
-		revocation, err := decodeRevocation(serial, tx.Bucket(revocations).Get(serial))
-		if err != nil {
-			return nil, err
-		}
+		revocation := revocationOf(tx, serial, r.Family)
 		r.Revoked = &revocation
 	}
-	return r, nil
+}
+
+// salvage gives of a record that cannot be read what the indexes know of it. It
+// has no statement and no hash, so nothing can be redeemed by it.
+func salvage(tx *bolt.Tx, ref []byte) *sta.Record {
+	r := &sta.Record{ID: idOf(ref), Client: damaged}
+	r.User, _ = valueOf(tx.Bucket(users), ref)
+	r.Device, _ = valueOf(tx.Bucket(devices), ref)
+	family, expires := valueOf(tx.Bucket(members), ref)
+	if len(expires) == 8 {
+		r.Expires = time.Unix(int64(binary.BigEndian.Uint64(expires)), 0).UTC()
+	}
+	r.Family = family
+	fillIn(tx, r)
+	return r
+}
+
+// valueOf looks through an index by length and value for the key that leads to a
+// reference, and gives the value, and what stands under the key.
+func valueOf(index *bolt.Bucket, ref []byte) (value string, data []byte) {
+	cursor := index.Cursor()
+	for key, data := cursor.First(); key != nil; key, data = cursor.Next() {
+		start, found := bytes.CutSuffix(key, ref)
+		if found && len(start) >= 4 && int(binary.BigEndian.Uint32(start)) == len(start)-4 {
+			return string(start[4:]), data
+		}
+	}
+	return "", nil
 }
 
 // List gives records, newest first; see [sta.Store]. A cursor is the reference
@@ -185,17 +227,25 @@ func lastBefore(cursor *bolt.Cursor, start, after []byte) []byte {
 	return key
 }
 
-// matching gives the record at ref if it fits the filter, else nil.
+// matching gives the record at ref if it fits the filter, else nil. One that
+// cannot be read must not hide the others: what is known of it stands in its
+// place.
 func (s *Store) matching(ctx context.Context, tx *bolt.Tx, ref []byte, f *sta.Filter, now time.Time) (*sta.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	r, err := read(tx, ref)
-	if errors.Is(err, sta.ErrNotFound) {
+	var corrupt *CorruptError
+	switch {
+	case errors.Is(err, sta.ErrNotFound):
 		return nil, nil
-	}
-	if err != nil || !f.Matches(r, now) {
+	case errors.As(err, &corrupt):
+		r = salvage(tx, ref)
+	case err != nil:
 		return nil, err
+	}
+	if !f.Matches(r, now) {
+		return nil, nil
 	}
 	return r, nil
 }

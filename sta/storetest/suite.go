@@ -178,7 +178,7 @@ func deletes(t *testing.T, s sta.Store) {
 func keySets(t *testing.T, s sta.Store) {
 	_, err := s.KeySet(t.Context())
 	want(t, err, sta.ErrNotFound)
-	two := sta.SignedKeySet{Version: 2, Signed: "a.b.c", Pin: "sha256:x"}
+	two := sta.SignedKeySet{Version: 2, Signed: "a.b.c"}
 	want(t, s.PutKeySet(t.Context(), sta.SignedKeySet{}), sta.ErrVersion)
 	want(t, s.PutKeySet(t.Context(), two), nil)
 	for _, version := range []uint64{1, 2} {
@@ -208,7 +208,7 @@ func (suite Suite) survivesReopening(t *testing.T) {
 	s := suite.Open(t)
 	live, ended := put(t, s, newRecord()), put(t, s, newRecord())
 	revocation := revoke(t, s, ended.Family)
-	set := sta.SignedKeySet{Version: 3, Signed: "a.b.c", Pin: "sha256:x"}
+	set := sta.SignedKeySet{Version: 3, Signed: "a.b.c"}
 	want(t, s.PutKeySet(t.Context(), set), nil)
 
 	s = suite.Reopen(t, s)

@@ -1,16 +1,15 @@
 package connect
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"time"
 
+	"github.com/sallyport/sallyport/certs"
 	"github.com/sallyport/sallyport/tunnel"
 	"github.com/sallyport/sallyport/tunnel/socks"
 )
@@ -25,8 +24,6 @@ var (
 	// ErrProtocol: the gateway broke off, or speaks something other than SOCKS5.
 	ErrProtocol = errors.New("no SOCKS5 answer from the gateway")
 )
-
-var errNotPinned = errors.New("the gateway's certificate is not the pinned one, or is out of date")
 
 // Client opens tunnels through one gateway. It is safe for concurrent use and
 // has nothing to close.
@@ -72,22 +69,10 @@ func clientTLS(c Config) *tls.Config {
 		NextProtos:         []string{tunnel.ALPN},
 		ClientSessionCache: tls.NewLRUClientSessionCache(8),
 	}
-	if pin := c.Pin; pin != nil {
-		// VerifyConnection takes the place of the chain and the name, and unlike
-		// VerifyPeerCertificate it also runs when a session is resumed.
-		config.InsecureSkipVerify = true
-		config.VerifyConnection = func(state tls.ConnectionState) error {
-			return checkPin(pin, state.PeerCertificates, time.Now())
-		}
+	if c.Pin != nil {
+		certs.Pin(config, c.Pin)
 	}
 	return config
-}
-
-func checkPin(pin *x509.Certificate, shown []*x509.Certificate, now time.Time) error {
-	if len(shown) == 0 || !bytes.Equal(shown[0].Raw, pin.Raw) || now.Before(pin.NotBefore) || now.After(pin.NotAfter) {
-		return errNotPinned
-	}
-	return nil
 }
 
 // Dial opens a tunnel to addr, a host:port with a numeric port, whatever the

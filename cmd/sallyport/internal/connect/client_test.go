@@ -153,23 +153,6 @@ func TestPin(t *testing.T) {
 	}
 }
 
-func TestPinInDate(t *testing.T) {
-	until := time.Now().Add(time.Hour)
-	leaf := certificate(t, gatewayName, until).Leaf
-	shown := []*x509.Certificate{leaf}
-	if err := checkPin(leaf, shown, time.Now()); err != nil {
-		t.Error(err)
-	}
-	for _, now := range []time.Time{until.Add(time.Minute), time.Now().Add(-3 * time.Hour)} {
-		if !errors.Is(checkPin(leaf, shown, now), errNotPinned) {
-			t.Errorf("accepted at %v", now)
-		}
-	}
-	if !errors.Is(checkPin(leaf, nil, time.Now()), errNotPinned) {
-		t.Error("no certificate was accepted")
-	}
-}
-
 // misfit accepts connections and gives each to serve, in place of a gateway.
 func misfit(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()

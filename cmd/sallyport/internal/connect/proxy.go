@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/sallyport/sallyport/tunnel"
@@ -25,11 +24,6 @@ type Proxy struct {
 	hooks    Hooks
 	direct   net.Dialer
 	slots    chan struct{} // one element a connection
-
-	mu       sync.Mutex // guards the rest
-	addr     net.Addr
-	stopping bool
-	serving  map[*serveCall]struct{}
 }
 
 // errPassword is all that the log learns of a failed log-in.
@@ -61,7 +55,6 @@ func New(c Config) (*Proxy, error) {
 		split:    way,
 		hooks:    c.Hooks,
 		slots:    make(chan struct{}, maxConnections),
-		serving:  make(map[*serveCall]struct{}),
 	}, nil
 }
 

@@ -188,7 +188,7 @@ func TestReplyFor(t *testing.T) {
 }
 
 // serveAlone runs Serve by hand; the caller ends it.
-func serveAlone(t *testing.T, c Config) (p *Proxy, cancel context.CancelFunc, served chan error) {
+func serveAlone(t *testing.T, c Config) (running *runningProxy, cancel context.CancelFunc, served chan error) {
 	t.Helper()
 	p, err := New(c)
 	if err != nil {
@@ -198,13 +198,10 @@ func serveAlone(t *testing.T, c Config) (p *Proxy, cancel context.CancelFunc, se
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.mu.Lock()
-	p.addr = ln.Addr()
-	p.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	served = make(chan error, 1)
 	go func() { served <- p.Serve(ctx, ln) }()
-	return p, cancel, served
+	return &runningProxy{p, ln.Addr()}, cancel, served
 }
 
 // wantCut expects the connection to end without an answer from the service.
@@ -217,91 +214,48 @@ func wantCut(t *testing.T, conn net.Conn) {
 	}
 }
 
-func TestShutdownWaits(t *testing.T) {
-	g := startGateway(t)
-	g.routes["mail.example.com:443"] = startService(t).String()
-	p, cancel, served := serveAlone(t, g.config(Off))
-	defer cancel()
-	conn, err := dialProxy(t, p, "mail.example.com", 443)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.stop() // as Shutdown begins
-	exchange(t, conn, "still here")
-	if err := p.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
-	ln, err := p.Listen(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Serve(t.Context(), ln); !errors.Is(err, ErrStopped) {
-		t.Errorf("Serve after Shutdown: %v", err)
-	}
-}
-
-// Both ways of ending at once, each with a live tunnel and with one that waits
-// for a silent gateway.
+// The end of the context ends a live tunnel, and one that waits for a silent
+// gateway, at once.
 func TestEndingAtOnce(t *testing.T) {
-	ways := map[string]func(p *Proxy, cancel context.CancelFunc) error{
-		"context": func(_ *Proxy, cancel context.CancelFunc) error { cancel(); return nil },
-		"shutdown": func(p *Proxy, _ context.CancelFunc) error {
-			ctx, over := context.WithCancel(context.Background())
-			over()
-			if err := p.Shutdown(ctx); !errors.Is(err, context.Canceled) {
-				return errors.Join(errors.New("Shutdown"), err)
-			}
-			return nil
-		},
-	}
-	for name, end := range ways {
-		t.Run(name+", live tunnel", func(t *testing.T) {
-			g := startGateway(t)
-			g.routes["mail.example.com:443"] = startService(t).String()
-			p, cancel, served := serveAlone(t, g.config(Off))
-			defer cancel()
-			conn, err := dialProxy(t, p, "mail.example.com", 443)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := end(p, cancel); err != nil {
-				t.Error(err)
-			}
-			wantCut(t, conn)
-			if err := <-served; err != nil {
-				t.Error(err)
-			}
+	t.Run("live tunnel", func(t *testing.T) {
+		g := startGateway(t)
+		g.routes["mail.example.com:443"] = startService(t).String()
+		p, cancel, served := serveAlone(t, g.config(Off))
+		defer cancel()
+		conn, err := dialProxy(t, p, "mail.example.com", 443)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		wantCut(t, conn)
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("during set-up", func(t *testing.T) {
+		c := idleConfig(t, Off)
+		reached, release := make(chan struct{}), make(chan struct{})
+		c.Gateway = misfit(t, func(net.Conn) {
+			close(reached)
+			<-release
 		})
-		t.Run(name+", during set-up", func(t *testing.T) {
-			c := idleConfig(t, Off)
-			reached, release := make(chan struct{}), make(chan struct{})
-			c.Gateway = misfit(t, func(net.Conn) {
-				close(reached)
-				<-release
-			})
-			defer close(release)
-			p, cancel, served := serveAlone(t, c)
-			defer cancel()
-			conn := rawProxy(t, p)
-			handshake := make(chan error, 1)
-			go func() {
-				handshake <- socks.ClientHandshake(t.Context(), conn, socks.Auth{User: LocalUser, Password: localSecret}, "mail.example.com", 443)
-			}()
-			<-reached
-			if err := end(p, cancel); err != nil {
-				t.Error(err)
-			}
-			if err := <-handshake; err == nil {
-				t.Error("the application was told of success")
-			}
-			if err := <-served; err != nil {
-				t.Error(err)
-			}
-		})
-	}
+		defer close(release)
+		p, cancel, served := serveAlone(t, c)
+		defer cancel()
+		conn := rawProxy(t, p)
+		handshake := make(chan error, 1)
+		go func() {
+			handshake <- socks.ClientHandshake(t.Context(), conn, socks.Auth{User: LocalUser, Password: localSecret}, "mail.example.com", 443)
+		}()
+		<-reached
+		cancel()
+		if err := <-handshake; err == nil {
+			t.Error("the application was told of success")
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // stubListener fails as it is told.
@@ -364,19 +318,4 @@ func TestAcceptBacksOff(t *testing.T) {
 			t.Errorf("took %v", took)
 		}
 	})
-}
-
-func TestAddr(t *testing.T) {
-	p, err := New(idleConfig(t, Off))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p.Addr() != nil {
-		t.Error("an address before Serve")
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := p.ListenAndServe(ctx); err != nil {
-		t.Error(err)
-	}
 }

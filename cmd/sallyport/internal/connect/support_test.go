@@ -173,7 +173,7 @@ func listed() []policy.Service {
 }
 
 // startProxy serves until the test is over. Set-ups are told on the channel.
-func startProxy(t testing.TB, c Config) (*Proxy, <-chan Tunnel) {
+func startProxy(t testing.TB, c Config) (*runningProxy, <-chan Tunnel) {
 	t.Helper()
 	told := make(chan Tunnel, 16)
 	c.Hooks.Tunnel = func(tn Tunnel) { told <- tn }
@@ -187,9 +187,6 @@ func startProxy(t testing.TB, c Config) (*Proxy, <-chan Tunnel) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	p.mu.Lock()
-	p.addr = ln.Addr() // known before Serve has begun
-	p.mu.Unlock()
 	go func() { served <- p.Serve(ctx, ln) }()
 	t.Cleanup(func() {
 		cancel()
@@ -197,11 +194,17 @@ func startProxy(t testing.TB, c Config) (*Proxy, <-chan Tunnel) {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	return p, told
+	return &runningProxy{p, ln.Addr()}, told
+}
+
+// runningProxy is one that serves.
+type runningProxy struct {
+	*Proxy
+	addr net.Addr
 }
 
 // dialProxy is an application: SOCKS5 with the local password.
-func dialProxy(t testing.TB, p *Proxy, host string, port uint16) (*net.TCPConn, error) {
+func dialProxy(t testing.TB, p *runningProxy, host string, port uint16) (*net.TCPConn, error) {
 	t.Helper()
 	conn := rawProxy(t, p)
 	err := socks.ClientHandshake(t.Context(), conn, socks.Auth{User: LocalUser, Password: p.Password()}, host, port)
@@ -211,9 +214,9 @@ func dialProxy(t testing.TB, p *Proxy, host string, port uint16) (*net.TCPConn, 
 	return conn, err
 }
 
-func rawProxy(t testing.TB, p *Proxy) *net.TCPConn {
+func rawProxy(t testing.TB, p *runningProxy) *net.TCPConn {
 	t.Helper()
-	conn, err := net.Dial("tcp", p.Addr().String())
+	conn, err := net.Dial("tcp", p.addr.String())
 	if err != nil {
 		t.Fatal(err)
 	}
