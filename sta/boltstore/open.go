@@ -19,12 +19,8 @@ var _ sta.Store = (*Store)(nil)
 // ErrLocked: another process has the file open.
 var ErrLocked = errors.New("another process has it open")
 
-// schema is the layout that doc.go draws. unsealed is the one before it, which
-// had no checksums on revocations; it is brought up to date. Others are refused.
-const (
-	schema   = 2
-	unsealed = 1
-)
+// schema is the layout that doc.go draws. Others are refused.
+const schema = 1
 
 // The buckets.
 var (
@@ -83,7 +79,7 @@ func Open(path string) (*Store, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	db.MaxBatchDelay = gather
-	if err := db.Update(prepare); err != nil {
+	if err := prepare(db); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	return &Store{db}, nil
@@ -114,20 +110,27 @@ func openFile(path string, flag int, mode os.FileMode) (*os.File, error) {
 }
 
 // prepare makes the buckets of a new file, and checks the schema and the
-// revocations of an old one.
-func prepare(tx *bolt.Tx) error {
-	if old := tx.Bucket(meta); old != nil {
-		got := old.Get(schemaKey)
-		switch {
-		case bytes.Equal(got, number(unsealed)):
-			if err := sealRevocations(tx); err != nil {
-				return err
-			}
-		case !bytes.Equal(got, number(schema)):
+// revocations of an old one, which it does not write to.
+func prepare(db *bolt.DB) error {
+	fresh := false
+	err := db.View(func(tx *bolt.Tx) error {
+		old := tx.Bucket(meta)
+		if old == nil {
+			fresh = true
+			return nil
+		}
+		if !bytes.Equal(old.Get(schemaKey), number(schema)) {
 			return errors.New("made by another version of this program")
 		}
 		return checkRevocations(tx)
+	})
+	if err != nil || !fresh {
+		return err
 	}
+	return db.Update(makeBuckets)
+}
+
+func makeBuckets(tx *bolt.Tx) error {
 	if name, _ := tx.Cursor().First(); name != nil {
 		return errors.New("a database, but not one of an authority")
 	}
@@ -139,19 +142,6 @@ func prepare(tx *bolt.Tx) error {
 		}
 	}
 	return tx.Bucket(meta).Put(schemaKey, number(schema))
-}
-
-// sealRevocations gives revocations the checksums that they did not have.
-func sealRevocations(tx *bolt.Tx) error {
-	old := make(map[string][]byte)
-	err := tx.Bucket(revocations).ForEach(func(serial, data []byte) error {
-		old[string(serial)] = seal(data)
-		return nil
-	})
-	for serial, sealed := range old {
-		err = errors.Join(err, tx.Bucket(revocations).Put([]byte(serial), sealed))
-	}
-	return errors.Join(err, tx.Bucket(meta).Put(schemaKey, number(schema)))
 }
 
 // Close waits for readers and writers to end, and closes the file.
