@@ -121,8 +121,10 @@ func endEach(members []*live, cause Ended) int {
 	return n
 }
 
-// end closes both sides. The relay notices and returns. It tells whether it was
-// this call that ended the tunnel.
+// end cuts both sides off, without a goodbye: what the kernel still holds for
+// the client is not for it any more, and a client that takes nothing must not
+// hold up the next tunnel's end. The relay notices and returns. It tells whether
+// it was this call that ended the tunnel.
 func (l *live) end(cause Ended) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -130,9 +132,9 @@ func (l *live) end(cause Ended) bool {
 		return false
 	}
 	l.cause = cause
-	l.service.Close()
+	tunnel.Abort(l.service)
 	if l.client != nil {
-		l.client.Close()
+		tunnel.Abort(l.client)
 	}
 	return true
 }
@@ -144,7 +146,7 @@ func (l *live) join(client tunnel.Stream) {
 	defer l.mu.Unlock()
 	l.client = client
 	if l.cause != "" {
-		client.Close()
+		tunnel.Abort(client)
 	}
 }
 

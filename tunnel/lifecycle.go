@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"context"
-	"net"
 	"time"
 )
 
@@ -45,8 +44,8 @@ func (s *Server) stop(target serverState) <-chan struct{} {
 		for call := range s.serving {
 			call.cancel()
 		}
-		for conn := range s.conns {
-			_ = conn.Close()
+		for v := range s.crowd.all {
+			_ = v.conn.Close()
 		}
 	}
 	return s.idle
@@ -76,23 +75,6 @@ func (s *Server) end(call *serveCall) {
 	defer s.mu.Unlock()
 	delete(s.serving, call)
 	s.noteIdle()
-}
-
-// enter makes conn one that Close ends; false means that it already has.
-func (s *Server) enter(conn net.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state == stateClosed {
-		return false
-	}
-	s.conns[conn] = struct{}{}
-	return true
-}
-
-func (s *Server) leave(conn net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, conn)
 }
 
 func (c *serveCall) isStopped() bool {

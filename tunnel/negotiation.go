@@ -30,8 +30,9 @@ type Negotiation interface {
 	// arrives. A second call does nothing.
 	Refuse(err error)
 	// Succeed answers success and lifts the set-up deadline. Bytes that the
-	// client sent ahead come first out of the Stream. Closing the stream is
-	// from here on the caller's; after an error it is closed.
+	// client sent ahead come first out of the Stream, which is from here on the
+	// caller's to close. The error is a *Refusal, LabelFull for one when there
+	// are as many tunnels as may be, and is answered by Refuse as well.
 	Succeed() (Stream, error)
 }
 
@@ -39,7 +40,9 @@ type Negotiation interface {
 // When ServeTunnel returns, the stream is over: one that was neither refused
 // nor granted is refused, and the connection is closed.
 //
-// The context ends when the server is closed, not when it drains.
+// The context ends when the server is closed, not when it drains, and when the
+// connection is shed to make room for others, which happens only before
+// Succeed. A set-up that does not heed it holds others up.
 type Handler interface {
 	ServeTunnel(ctx context.Context, n Negotiation)
 }

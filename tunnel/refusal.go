@@ -37,7 +37,9 @@ const (
 	LabelTimeout    = "setup_timeout" // not done within Config.SetupTimeout
 	LabelHungUp     = "hung_up"       // the client went away
 	LabelCancelled  = "cancelled"     // our side ended it: shutdown, or the handler's context
-	LabelTooMuch    = "too_much"      // over Config.MaxPreAuthBytes
+	LabelTooMuch    = "too_much"      // over Config.MaxPreAuthBytes, or a handshake of over 16 KiB
+	LabelShed       = "shed"          // closed to make room for another connection
+	LabelFull       = "full"          // all of Config.MaxStreams are taken
 	LabelUnanswered = "unanswered"    // the handler returned without a word
 	LabelConnection = "connection"    // any other failure of the connection
 )
@@ -74,6 +76,10 @@ func refuse(ctx context.Context, doing string, err error) *Refusal {
 		r.Reply, r.Label, r.Text = problem.Reply(), string(problem), doing+": "+problem.Error()
 	case errors.Is(err, errTooMuch):
 		r.Label, r.Text = LabelTooMuch, doing+": too many bytes before authentication"
+	case errors.Is(err, errFull):
+		r.Status, r.Label, r.Text = 503, LabelFull, doing+": there are as many tunnels as there may be"
+	case errors.Is(context.Cause(ctx), errShed), errors.Is(err, errShed):
+		r.Status, r.Label, r.Text = 503, LabelShed, doing+": closed to make room for others"
 	case errors.Is(ctx.Err(), context.Canceled):
 		r.Status, r.Label, r.Text = 503, LabelCancelled, doing+": ended from our side"
 	case ctx.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded):

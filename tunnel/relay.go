@@ -55,12 +55,15 @@ type Result struct {
 
 // Relay moves bytes both ways until both directions have ended, one stream has
 // failed, or a limit has passed. An end of one direction is passed on by
-// CloseWrite, and the other goes on. Closing both streams from elsewhere ends
-// it at once.
+// CloseWrite, and the other goes on. Abort of both streams from elsewhere ends
+// it at once, with Cut as the reason; so does Close, but for what it waits to
+// say goodbye.
 //
 // When it returns both streams are closed, and the goroutine and the timer that
 // it started are gone. It allocates nothing for each buffer, sends nothing of
 // its own, and touches nothing that another tunnel does, but the buffer pools.
+// While it waits for bytes of a client's stream or a TCP connection it has no
+// buffer; for those of other streams it waits with what their last read earned.
 func Relay(client, service Stream, l Limits) Result {
 	r := &relay{client: client, service: service}
 	r.up = direction{src: client, dst: service, srcFault: ClientError, dstFault: ServiceError, finished: ClientClosed}
@@ -108,16 +111,15 @@ func (r *relay) copyDown() { r.copy(&r.down) }
 
 // copy moves bytes until src ends or one of the two fails.
 func (r *relay) copy(d *direction) {
-	buf := idleBuffer()
-	defer func() { buf.release() }()
+	in := sourceOf(d.src)
+	defer in.release()
 	for {
-		n, err := d.src.Read(buf.bytes())
-		if n > 0 {
-			if writeErr := r.pass(d, buf.bytes()[:n]); writeErr != nil {
+		p, err := in.next()
+		if len(p) > 0 {
+			if writeErr := r.pass(d, p); writeErr != nil {
 				r.writeFailed(d, writeErr)
 				return
 			}
-			buf = buf.fitting(n)
 		}
 		switch {
 		case err == io.EOF:
@@ -194,9 +196,15 @@ func (r *relay) note(reason CloseReason, err error) {
 	}
 }
 
-// expire is the watch's verdict.
+// expire is the watch's verdict. Who takes no bytes takes no goodbye either, so
+// a stalled tunnel is not given the time to say one.
 func (r *relay) expire(reason CloseReason) {
 	r.note(reason, nil)
+	if reason == Stall {
+		Abort(r.client)
+		Abort(r.service)
+		return
+	}
 	r.cut()
 }
 

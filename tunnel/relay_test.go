@@ -48,18 +48,25 @@ func tcpPair(t testing.TB) (a, b *net.TCPConn) {
 }
 
 func tlsPair(t testing.TB, maxVersion uint16) (client *tls.Conn, server *tlsStream) {
-	a, b := tcpPair(t)
 	config := testClientTLS()
 	config.MaxVersion = maxVersion
+	return tlsPairWith(t, config)
+}
+
+func tlsPairWith(t testing.TB, config *tls.Config) (client *tls.Conn, server *tlsStream) {
+	a, b := tcpPair(t)
 	client = tls.Client(&gatedConn{Conn: a}, config)
-	w := &wire{Conn: b}
+	w := newWire(b)
 	secured := tls.Server(w, testServerTLS())
 	done := make(chan error, 1)
 	go func() { done <- client.Handshake() }()
 	if err := errors.Join(secured.Handshake(), <-done); err != nil {
 		t.Fatal(err)
 	}
-	return client, newTLSStream(secured, w, DefaultMaxPreAuthBytes)
+	server = newTLSStream(secured, w, DefaultMaxPreAuthBytes)
+	server.lift()
+	server.open()
+	return client, server
 }
 
 // pairs are the kinds of stream that a client may come over.
@@ -176,28 +183,33 @@ func receive(t *testing.T, s Stream, want []byte) {
 	}
 }
 
-// TestCut: closing both ends from elsewhere ends it, stalled or not.
+// TestCut: ending both from elsewhere ends it, stalled or not.
 func TestCut(t *testing.T) {
 	for name, pair := range pairs() {
 		for _, stalled := range []bool{false, true} {
-			r := startRig(t, pair, Limits{})
-			if stalled {
-				// The client does not read; the service sends until nothing
-				// fits any more.
-				_ = r.service.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-				for block := make([]byte, 1<<20); ; {
-					if _, err := r.service.Write(block); err != nil {
-						break
-					}
+			for how, end := range map[string]func(Stream){"Close": func(s Stream) { _ = s.Close() }, "Abort": Abort} {
+				r := startRig(t, pair, Limits{})
+				if stalled {
+					flood(r.service)
+				}
+				began := time.Now()
+				end(r.nearC)
+				end(r.nearS)
+				got := r.wait()
+				if got.Reason != Cut || got.Err != nil || time.Since(began) > 2*time.Second {
+					t.Errorf("%s, stalled %v, %s: %+v after %v", name, stalled, how, got, time.Since(began))
 				}
 			}
-			began := time.Now()
-			_ = r.nearC.Close()
-			_ = r.nearS.Close()
-			got := r.wait()
-			if got.Reason != Cut || got.Err != nil || time.Since(began) > 2*time.Second {
-				t.Errorf("%s, stalled %v: %+v after %v", name, stalled, got, time.Since(began))
-			}
+		}
+	}
+}
+
+// flood sends until nothing fits any more, to somebody who does not read.
+func flood(s Stream) {
+	_ = s.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	for block := make([]byte, 1<<20); ; {
+		if _, err := s.Write(block); err != nil {
+			return
 		}
 	}
 }

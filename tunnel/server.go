@@ -15,6 +15,7 @@ import (
 const (
 	DefaultSetupTimeout    = 10 * time.Second
 	DefaultMaxStreams      = 100_000
+	DefaultMaxPending      = 8192
 	DefaultMaxPreAuthBytes = 8 << 10
 )
 
@@ -28,10 +29,21 @@ type Config struct {
 	// accept; zero means DefaultSetupTimeout, the time that a mail app woken
 	// by a push has for everything.
 	SetupTimeout time.Duration
-	// MaxStreams is how many connections there may be at once, refused ones
-	// that still linger included; zero means DefaultMaxStreams. Beyond it,
-	// clients wait in the kernel's queue.
+	// MaxStreams is how many tunnels there may be at once; zero means
+	// DefaultMaxStreams. Beyond it Succeed refuses.
 	MaxStreams int
+	// MaxPending is how many connections there may be beside them that are no
+	// tunnels yet, or refused and lingering. For another one to come in then,
+	// one of them is shed: out of a sample the oldest of those whose source
+	// (an IPv4 address, or an IPv6 /64) has the most pending. So whoever fills
+	// the server up alone makes room at his own expense only.
+	//
+	// Zero means DefaultMaxPending, or MaxStreams if that is less. A phone far
+	// away takes half a second for its set-up: the default lets 16,000 of them
+	// in a second, which is more than a dozen processors can shake hands with,
+	// and gives each of 1,000 strangers a second 8 s. It bounds what strangers
+	// can have us hold: some 20 KiB each, 60 at the worst.
+	MaxPending int
 	// MaxPreAuthBytes is how many decrypted bytes are taken from a client whose
 	// credential has not been accepted; zero means DefaultMaxPreAuthBytes.
 	MaxPreAuthBytes int
@@ -41,12 +53,12 @@ type Config struct {
 
 // Hooks are called on the goroutine that the event happened on, and hold it up.
 type Hooks struct {
-	// Refused is told of a connection that failed before it came to the
-	// Handler. Its Peer has no TLS facts.
+	// Refused is told of a connection that failed, or was shed, before it came
+	// to the Handler. Its Peer has no TLS facts.
 	Refused func(Peer, *Refusal)
 	// AcceptError is told of a failed accept, and how long the next one waits.
 	AcceptError func(err error, backoff time.Duration)
-	// Full is told whenever all of MaxStreams are taken, before the wait.
+	// Full is told whenever Succeed refuses since all of MaxStreams are taken.
 	Full func()
 	// Panicked is told of a Handler that panicked; only its stream is lost
 	// then. With no hook the panic goes on and ends the process, since nobody
@@ -57,10 +69,10 @@ type Hooks struct {
 // Server accepts SOCKS5 over TLS.
 type Server struct {
 	config Config
-	slots  chan struct{} // one element a connection
+	room   chan struct{} // told when there may be room for one more pending
 
-	mu      sync.Mutex // guards the rest; taken at the two ends of a connection
-	conns   map[net.Conn]struct{}
+	mu      sync.Mutex // guards the rest; taken three times in a connection's life
+	crowd   crowd
 	serving map[*serveCall]struct{}
 	state   serverState
 	idle    chan struct{} // closed when a stopping server has nothing left; made by stop
@@ -89,7 +101,7 @@ func NewServer(config Config) (*Server, error) {
 		return nil, errors.New("tunnel: server without handler")
 	case config.TLS == nil || config.TLS.MinVersion < tls.VersionTLS12:
 		return nil, errors.New("tunnel: server's TLS config does not come from ServerTLS")
-	case config.SetupTimeout < 0 || config.MaxStreams < 0 || config.MaxPreAuthBytes < 0:
+	case config.SetupTimeout < 0 || config.MaxStreams < 0 || config.MaxPending < 0 || config.MaxPreAuthBytes < 0:
 		return nil, errors.New("tunnel: negative limit")
 	}
 	if config.SetupTimeout == 0 {
@@ -98,13 +110,16 @@ func NewServer(config Config) (*Server, error) {
 	if config.MaxStreams == 0 {
 		config.MaxStreams = DefaultMaxStreams
 	}
+	if config.MaxPending == 0 {
+		config.MaxPending = min(DefaultMaxPending, config.MaxStreams)
+	}
 	if config.MaxPreAuthBytes == 0 {
 		config.MaxPreAuthBytes = DefaultMaxPreAuthBytes
 	}
 	return &Server{
 		config:  config,
-		slots:   make(chan struct{}, config.MaxStreams),
-		conns:   make(map[net.Conn]struct{}),
+		room:    make(chan struct{}, 1),
+		crowd:   newCrowd(),
 		serving: make(map[*serveCall]struct{}),
 	}, nil
 }
@@ -122,7 +137,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 // ends Serve.
 //
 // The error is nil after Shutdown or Close, and ctx's cause after its end. A
-// Server may serve several listeners; they share its slots.
+// Server may serve several listeners; they share its limits.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	streams, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -144,17 +159,24 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// accept runs until the call is stopped.
+// accept runs until the call is stopped. It does not wait for tunnels to end:
+// whoever queued in the kernel meanwhile would keep others out, and nobody
+// could tell who.
 func (s *Server) accept(ctx context.Context, call *serveCall, running *sync.WaitGroup) error {
 	var wait backoff
-	for s.takeSlot(call) {
+	for !call.isStopped() {
 		conn, err := call.listener.Accept()
 		if err == nil {
 			wait.reset()
-			running.Go(func() { s.serveConn(ctx, conn) })
+			ctx, cancel := context.WithCancelCause(ctx)
+			v := newVisitor(conn, cancel)
+			if s.admit(call, v) {
+				running.Go(func() { s.serveConn(ctx, v) })
+			} else {
+				v.close()
+			}
 			continue
 		}
-		<-s.slots
 		if call.isStopped() {
 			return nil
 		}
@@ -170,45 +192,24 @@ func (s *Server) accept(ctx context.Context, call *serveCall, running *sync.Wait
 	return nil
 }
 
-// takeSlot waits for a free slot; false means that the call is stopped.
-func (s *Server) takeSlot(call *serveCall) bool {
-	if call.isStopped() {
-		return false
-	}
-	select {
-	case s.slots <- struct{}{}:
-		return true
-	default:
-	}
-	if s.config.Hooks.Full != nil {
-		s.config.Hooks.Full()
-	}
-	select {
-	case s.slots <- struct{}{}:
-		return true
-	case <-call.stopped:
-		return false
-	}
-}
+// serveConn is the whole life of a connection that was admitted.
+func (s *Server) serveConn(ctx context.Context, v *visitor) {
+	defer s.leave(v)
+	defer v.close()
 
-// serveConn is the whole life of a connection, but for its slot's beginning.
-func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
-	defer func() { <-s.slots }()
-	defer conn.Close()
-	if !s.enter(conn) {
-		return
-	}
-	defer s.leave(conn)
-
-	peer := s.meet(conn)
-	w := &wire{Conn: conn}
+	peer := s.meet(v)
+	w := newWire(v.conn)
 	secured := tls.Server(w, s.config.TLS)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		s.handshakeFailed(ctx, peer, w, err)
 		return
 	}
 	addTLS(&peer, secured.ConnectionState())
-	n := &socksNegotiation{peer: peer, stream: newTLSStream(secured, w, s.config.MaxPreAuthBytes)}
+	n := &socksNegotiation{
+		peer:   peer,
+		stream: newTLSStream(secured, w, s.config.MaxPreAuthBytes),
+		settle: func() error { return s.settle(v) },
+	}
 	defer n.finish()
 	if s.config.Hooks.Panicked != nil {
 		defer s.survive(peer)
@@ -218,9 +219,9 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
 
 // meet sets a fresh connection up and says who it is from. No error matters: a
 // connection that is gone already will say so when it is read.
-func (s *Server) meet(conn net.Conn) Peer {
-	now := time.Now()
-	peer := Peer{Carrier: CarrierSOCKS5, Accepted: now, Deadline: now.Add(s.config.SetupTimeout)}
+func (s *Server) meet(v *visitor) Peer {
+	conn := v.conn
+	peer := Peer{Carrier: CarrierSOCKS5, Accepted: v.accepted, Deadline: v.accepted.Add(s.config.SetupTimeout)}
 	_ = conn.SetDeadline(peer.Deadline)
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetKeepAlive(false) // the listener may not be from Listen

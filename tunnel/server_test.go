@@ -258,49 +258,6 @@ func TestContextEndsAStep(t *testing.T) {
 	}
 }
 
-// TestSlots: with all slots taken nobody is accepted; each end of a connection
-// lets the next one in.
-func TestSlots(t *testing.T) {
-	full := make(chan struct{}, 10)
-	inside, release := make(chan struct{}), make(chan struct{})
-	server := newTestServer(t, Config{
-		MaxStreams: 2,
-		Hooks:      Hooks{Full: func() { full <- struct{}{} }},
-		Handler: handlerFunc(func(context.Context, Negotiation) {
-			inside <- struct{}{}
-			<-release
-		}),
-	})
-	addr := serve(t, server, listenLoopback(t))
-	var clients sync.WaitGroup
-	for range 3 {
-		clients.Go(func() {
-			conn, err := tls.Dial("tcp", addr, testClientTLS())
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			_, _ = io.ReadAll(conn)
-			_ = conn.Close()
-		})
-	}
-	<-inside
-	<-inside
-	<-full
-	if n := len(server.slots); n != 2 {
-		t.Errorf("%d slots taken, want both", n)
-	}
-	select {
-	case <-inside:
-		t.Error("a third stream with two slots")
-	default:
-	}
-	release <- struct{}{}
-	<-inside // the third takes the slot that the first left
-	close(release)
-	clients.Wait()
-}
-
 func TestAcceptBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var pauses []time.Duration
@@ -383,8 +340,8 @@ func TestClientsAreNotProbed(t *testing.T) {
 	<-inside
 	server.mu.Lock()
 	defer server.mu.Unlock()
-	for accepted := range server.conns {
-		raw, err := accepted.(*net.TCPConn).SyscallConn()
+	for v := range server.crowd.all {
+		raw, err := v.conn.(*net.TCPConn).SyscallConn()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -400,7 +357,7 @@ func TestClientsAreNotProbed(t *testing.T) {
 			t.Errorf("SO_KEEPALIVE %d, TCP_NODELAY %d", alive, noDelay)
 		}
 	}
-	if len(server.conns) != 1 {
-		t.Errorf("%d connections", len(server.conns))
+	if len(server.crowd.all) != 1 {
+		t.Errorf("%d connections", len(server.crowd.all))
 	}
 }

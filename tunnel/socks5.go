@@ -47,6 +47,7 @@ var errOrder = errors.New("tunnel: negotiation step out of order")
 type socksNegotiation struct {
 	peer   Peer
 	stream *tlsStream
+	settle func() error // asks for a place among the tunnels
 	stage  stage
 	method socks.Method // nil before it is chosen
 	ready  bool         // the step that the stage names came to its end
@@ -96,7 +97,7 @@ func (n *socksNegotiation) Destination(ctx context.Context) (Destination, error)
 			return Destination{}, refuse(ctx, "answering the credential", err)
 		}
 	}
-	n.stream.in.lift()
+	n.stream.lift()
 	request, err := socks.ReadRequest(&n.stream.in)
 	if err != nil {
 		return Destination{}, refuse(ctx, "request", err)
@@ -125,6 +126,10 @@ func (n *socksNegotiation) Succeed() (Stream, error) {
 	if n.stage != stageRequested || !n.ready {
 		return nil, errOrder
 	}
+	n.ready = false
+	if err := n.settle(); err != nil {
+		return nil, refuse(context.Background(), "answering the request", err)
+	}
 	n.stage = stageOver
 	_, err := n.stream.Write(socks.Succeeded.Append(nil))
 	if err == nil {
@@ -134,7 +139,7 @@ func (n *socksNegotiation) Succeed() (Stream, error) {
 		_ = n.stream.Close()
 		return nil, refuse(context.Background(), "answering the request", err)
 	}
-	n.stream.in.releaseIfEmpty()
+	n.stream.open()
 	return n.stream, nil
 }
 

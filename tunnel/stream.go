@@ -3,6 +3,7 @@ package tunnel
 import (
 	"crypto/tls"
 	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +14,7 @@ const (
 	// no bytes. crypto/tls would wait five seconds.
 	closeBound = 200 * time.Millisecond
 	// lingerBound is how long a refused client has to take its answer, and
-	// lingerBytes how much it may still send meanwhile.
+	// lingerBytes how much it may still send meanwhile, TLS's own included.
 	lingerBound = time.Second
 	lingerBytes = 64 << 10
 	// gatherFrom is the least Write that has more than one record in it.
@@ -30,33 +31,68 @@ type tlsStream struct {
 
 var _ Stream = (*tlsStream)(nil)
 
+// newTLSStream is for a connection whose handshake is done. preAuth is how many
+// decrypted bytes may be read before lift. The wire gets room for as many and
+// once more a handshake's: every record has its own overhead, and a message to
+// crypto/tls itself is counted nowhere else.
 func newTLSStream(conn *tls.Conn, w *wire, preAuth int) *tlsStream {
 	s := &tlsStream{Conn: conn, wire: w}
 	s.in.init(conn, preAuth)
+	w.left = preAuth + maxHandshake
 	return s
+}
+
+// lift ends the counting: the client is known.
+func (s *tlsStream) lift() {
+	s.in.left = -1
+	s.wire.left = -1
+}
+
+// open ends set-up: from here on the stream waits without a buffer, and reads
+// large ones.
+func (s *tlsStream) open() {
+	s.in.releaseIfEmpty()
+	s.wire.open()
 }
 
 // Read returns what came ahead first. A large p is filled from all records that
 // are here already; it waits only for the first. One goroutine may read.
 func (s *tlsStream) Read(p []byte) (int, error) {
+	for {
+		n, err := s.readHere(p)
+		if n > 0 || !isNoWait(err) {
+			return n, err
+		}
+		s.wire.await()
+	}
+}
+
+// readHere is Read from what is here already; if that is nothing, the error is
+// errNoWait and it is the wire's await that waits. In set-up there is no
+// errNoWait, and it waits itself.
+func (s *tlsStream) readHere(p []byte) (int, error) {
 	if s.in.held() {
 		return s.in.take(p), nil
 	}
+	if s.wire.dry {
+		return 0, errNoWait // as crypto/tls would find out
+	}
 	n, err := s.Conn.Read(p)
-	if err != nil || len(p) < gatherFrom {
+	if s.wire.below == nil {
 		return n, err
 	}
 	// Asking whether a whole record is here would not do: it may be one
-	// without data, behind which crypto/tls goes on to wait for another, with
-	// the bytes that p holds undelivered.
-	s.wire.noWait = true
-	for n < len(p) && err == nil {
+	// without data, behind which crypto/tls goes on to the next, with the bytes
+	// that p holds undelivered.
+	for 0 < n && n < len(p) && err == nil {
 		var more int
 		more, err = s.Conn.Read(p[n:])
 		n += more
 	}
-	s.wire.noWait = false
-	return n, nil // but for noWaitError, errors come again
+	if n > 0 {
+		return n, nil // but for errNoWait, errors come again
+	}
+	return 0, err
 }
 
 // Write sends all of p, in one system call up to the size of a relay buffer.
@@ -76,7 +112,9 @@ func (s *tlsStream) Write(p []byte) (int, error) {
 }
 
 // Close says goodbye if the peer takes it within closeBound, and cuts the
-// connection if not, or if a Write is under way in another goroutine.
+// connection if not, or if a Write is under way in another goroutine. Another
+// goroutine that is reading may make it wait as long: one that answers a
+// KeyUpdate holds the lock that the goodbye needs.
 func (s *tlsStream) Close() error {
 	if s.flushing.Load() > 0 {
 		return s.wire.Conn.Close()
@@ -84,6 +122,37 @@ func (s *tlsStream) Close() error {
 	cut := time.AfterFunc(closeBound, func() { _ = s.wire.Conn.Close() })
 	defer cut.Stop()
 	return s.Conn.Close()
+}
+
+// Abort cuts the connection below; see the function of that name. crypto/tls is
+// not asked, since somebody may hold its locks while he waits for the peer:
+// whoever that is, is woken by the cut.
+func (s *tlsStream) Abort() { abortConn(s.wire.Conn) }
+
+// Abort closes a stream at once, whatever its peer does and whoever else is
+// reading or writing: it says no goodbye, and what was written but not yet sent
+// is forgotten. Over TCP the peer is sent a reset.
+//
+// It is for a tunnel that must not go on, where Close is for one that has come
+// to its end and may have to wait for its goodbye. A stream with a method Abort
+// has it called, and one that is neither TCP nor TLS is merely closed.
+func Abort(s Stream) {
+	switch s := s.(type) {
+	case interface{ Abort() }:
+		s.Abort()
+	case *tls.Conn:
+		abortConn(s.NetConn())
+	default:
+		abortConn(s)
+	}
+}
+
+// abortConn closes a connection as Abort does a stream.
+func abortConn(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
 }
 
 // refuse sends the last words and closes as partWith does.
@@ -101,6 +170,7 @@ func partWith(s Stream, w *wire, last []byte) {
 	cut := time.AfterFunc(lingerBound, func() { _ = w.Conn.Close() })
 	defer cut.Stop()
 	_ = s.SetDeadline(time.Now().Add(lingerBound))
+	w.left = lingerBytes
 	var err error
 	if len(last) > 0 {
 		_, err = s.Write(last)
@@ -109,7 +179,7 @@ func partWith(s Stream, w *wire, last []byte) {
 		err = s.CloseWrite()
 	}
 	if err == nil {
-		_, _ = io.CopyN(io.Discard, s, lingerBytes)
+		_, _ = io.Copy(io.Discard, s)
 	}
 	_ = s.Close()
 }
@@ -168,9 +238,6 @@ func (a *ahead) fill() error {
 	}
 	return err
 }
-
-// lift ends the counting: the client is known.
-func (a *ahead) lift() { a.left = -1 }
 
 // held reports whether bytes that came ahead are still to be read.
 func (a *ahead) held() bool {

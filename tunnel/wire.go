@@ -18,6 +18,12 @@ const (
 
 var errNotTLS = errors.New("tunnel: first bytes are not TLS")
 
+// maxHandshake is how many bytes a TLS handshake may have, all of the client's
+// messages together: a hundred-odd times what crypto/tls's own client needs in
+// the end, and a quarter of the 64 KiB that crypto/tls would gather for a
+// single message of a stranger's.
+const maxHandshake = 16 << 10
+
 // wire is the connection as crypto/tls sees it. It does three things more than
 // the connection below.
 //
@@ -29,19 +35,22 @@ var errNotTLS = errors.New("tunnel: first bytes are not TLS")
 // makes a call of each record, and system calls are what a relay spends most of
 // its time in.
 //
-// And once a Read was filled to the brim, it reads many records at once, and
-// can be asked not to wait when these are used up. Reading belongs to one
-// goroutine.
+// And it has two ways to read. In set-up, Read is a small one below, and there
+// is an end to how much of them a stranger gets. From open on Read does not
+// touch the connection: it gives what await has read, many records at once, and
+// then errNoWait. So it is always await that waits, with nothing in hand.
+// Reading belongs to one goroutine.
 type wire struct {
 	net.Conn
 
 	first [8]byte // what the client said first; for tellHTTP
 	nRead int     // of first; zero before the first Read
+	left  int     // what may still be read in set-up; negative: no limit
 
-	ahead  *[bulkSize]byte // records read ahead; nil when there are none
-	r, w   int             // ahead[r:w] is unread
-	eager  bool            // the next Read below is a large one
-	noWait bool            // no Read below at all: errNoWait
+	below    source // nil in set-up
+	ahead    []byte // what await has read, and Read has not yet given
+	awaitErr error  // what await met, for the next Read
+	dry      bool   // Read said errNoWait since: there is nothing before await
 
 	mu      sync.Mutex       // guards the rest; held across writes, to keep their order
 	holders int              // Writes that gather
@@ -49,6 +58,8 @@ type wire struct {
 	n       int              // of batch
 	err     error            // a lost batch: crypto/tls believes it sent, so no more may follow
 }
+
+func newWire(conn net.Conn) *wire { return &wire{Conn: conn, left: maxHandshake} }
 
 var batches = sync.Pool{New: func() any { return new([batchSize]byte) }}
 
@@ -60,22 +71,44 @@ func (noWaitError) Error() string   { return "tunnel: no more bytes at the momen
 func (noWaitError) Timeout() bool   { return true }
 func (noWaitError) Temporary() bool { return true }
 
-var _ net.Error = noWaitError{}
+var errNoWait net.Error = noWaitError{}
+
+func isNoWait(err error) bool { return errors.Is(err, errNoWait) }
 
 func (w *wire) Read(p []byte) (int, error) {
 	switch {
-	case w.ahead != nil:
-		return w.takeAhead(p), nil
-	case w.noWait:
-		return 0, noWaitError{}
-	case w.eager:
-		if err := w.readAhead(); err != nil {
-			return 0, err
+	case w.below == nil:
+		return w.readSetUp(p)
+	case len(w.ahead) > 0:
+		n := copy(p, w.ahead)
+		if w.ahead = w.ahead[n:]; len(w.ahead) == 0 {
+			w.drop()
 		}
-		return w.takeAhead(p), nil
+		return n, nil
+	case w.awaitErr != nil:
+		err := w.awaitErr
+		w.awaitErr = nil
+		return 0, err
+	default:
+		w.dry = true
+		return 0, errNoWait
 	}
-	n, err := w.Conn.Read(p)
-	w.eager = n == len(p) && n >= waitSize
+}
+
+// readSetUp reads a little at a time: what comes together with the handshake's
+// last record, the next step's bytes, must hardly count.
+func (w *wire) readSetUp(p []byte) (int, error) {
+	room := min(len(p), waitSize)
+	if w.left >= 0 {
+		room = min(room, w.left)
+	}
+	if room == 0 && len(p) > 0 {
+		return 0, errTooMuch
+	}
+	n, err := w.Conn.Read(p[:room])
+	if w.left >= 0 {
+		w.left -= n
+	}
 	if w.nRead == 0 && n > 0 {
 		w.nRead = copy(w.first[:], p[:n])
 		if p[0] != recordTypeHandshake {
@@ -85,28 +118,27 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readAhead fills the large buffer with one Read below. If less than a record
-// came, the flood is over, and later Reads are small ones: an idle tunnel must
-// not sit on a large buffer.
-func (w *wire) readAhead() error {
-	buf := bulkBuffers.Get().(*[bulkSize]byte)
-	n, err := w.Conn.Read(buf[:])
-	w.eager = n > recordSize
-	if n == 0 {
-		bulkBuffers.Put(buf)
-		return err
+// open ends set-up.
+func (w *wire) open() {
+	if w.below == nil {
+		w.below = sourceOf(w.Conn)
 	}
-	w.ahead, w.r, w.w = buf, 0, n
-	return nil // an error will come again
 }
 
-func (w *wire) takeAhead(p []byte) int {
-	n := copy(p, w.ahead[w.r:w.w])
-	if w.r += n; w.r == w.w {
-		bulkBuffers.Put(w.ahead)
-		w.ahead = nil
+// await waits until Read has something to give, if only an error. All that
+// came before must have been read: then crypto/tls has no whole record left
+// over, and is right to wait.
+func (w *wire) await() {
+	w.ahead, w.awaitErr = w.below.next()
+	w.dry = false
+}
+
+// drop forgets what await has read.
+func (w *wire) drop() {
+	w.ahead = nil
+	if w.below != nil {
+		w.below.release()
 	}
-	return n
 }
 
 // notTLS reports whether the client's first byte was no TLS.

@@ -34,3 +34,19 @@ func (f *flood) pass(now time.Time) (ok bool, held int) {
 	f.passed++
 	return true, held
 }
+
+// oncePerMinute keeps a condition that lasts from being told all the time.
+type oncePerMinute struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+func (o *oncePerMinute) due(now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.last.IsZero() && now.Sub(o.last) < time.Minute {
+		return false
+	}
+	o.last = now
+	return true
+}

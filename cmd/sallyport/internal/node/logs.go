@@ -91,7 +91,10 @@ func (n *Node) carrierHooks() tunnel.Hooks {
 			n.log.Error().Str("event", "accept_failed").Err(err).Dur("wait_ms", wait).Msg("cannot accept; waiting")
 		},
 		Full: func() {
-			n.log.Warn().Str("event", "tunnels_full").Msg("gateway.max_tunnels are taken; clients wait")
+			if !n.full.due(time.Now()) {
+				return
+			}
+			n.log.Warn().Str("event", "tunnels_full").Msg("gateway.max_tunnels are taken; further clients are refused")
 		},
 		Panicked: func(p tunnel.Peer, value any, stack []byte) {
 			n.log.Error().Str("event", "panic").Stringer("client", p.Remote).Bytes("stack", stack).

@@ -23,6 +23,7 @@ type Node struct {
 	authority *authority // nil if the file has no sta section
 	gateway   *gatewayPart
 	strangers flood
+	full      oncePerMinute
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
