@@ -22,6 +22,7 @@ var house = map[string]struct {
 	"sta/ticket":     {nil, "the ticket's format is pure, so that every side can be sure it judges alike"},
 	"sta":            {[]string{"sta/ticket"}, "the authority knows neither its doors nor its stores"},
 	"sta/api":        {[]string{"sta", "sta/ticket"}, "a door knows the authority and nothing behind it"},
+	"sta/ctxsta":     {[]string{"sta", "sta/ticket"}, "a door knows the authority and nothing behind it"},
 	"sta/boltstore":  {[]string{"sta", "sta/ticket"}, "a store is told what to keep, not what for"},
 	"sta/storetest":  {[]string{"sta", "sta/ticket"}, "the suite must not favour a store"},
 	"sta/auditlog":   {[]string{"sta", "sta/ticket"}, "the audit file is told what to keep, not what for"},

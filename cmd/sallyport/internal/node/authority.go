@@ -20,6 +20,7 @@ import (
 	"github.com/sallyport/sallyport/sta/api"
 	"github.com/sallyport/sallyport/sta/auditlog"
 	"github.com/sallyport/sallyport/sta/boltstore"
+	"github.com/sallyport/sallyport/sta/ctxsta"
 	"github.com/sallyport/sallyport/sta/ticket"
 )
 
@@ -31,7 +32,7 @@ type authority struct {
 	audit  *auditlog.Log
 	server *http.Server
 	addr   netip.AddrPort
-	door   atomic.Pointer[http.Handler] // the one for the clients in force
+	door   atomic.Pointer[http.Handler] // both doors, for the clients in force
 }
 
 // stopTimeout is how long requests to the authority may take to finish when the
@@ -120,7 +121,24 @@ func (a *authority) admit(n *Node, c *config.STA) error {
 	if err != nil {
 		return err
 	}
-	door := api.NewHandler(a.Authority, clients, api.Options{Log: n.logRequest})
+	json := api.NewHandler(a.Authority, clients, api.Options{Log: n.logRequest})
+	verifier, err := ticket.NewVerifier(a.keys, c.Audience[0], nil)
+	if err != nil {
+		return err
+	}
+	xml, err := ctxsta.NewHandler(a.Authority, clients, ctxsta.Options{
+		AuthorityID: c.ID, Verify: verifier.Verify, MaxLifetime: c.TicketLifetime, Log: n.logXMLRequest,
+	})
+	if err != nil {
+		return err
+	}
+	var door http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ctxsta.IsPath(r.URL.Path) {
+			xml.ServeHTTP(w, r)
+			return
+		}
+		json.ServeHTTP(w, r)
+	})
 	a.door.Store(&door)
 	return nil
 }

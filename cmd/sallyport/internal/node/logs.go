@@ -12,6 +12,7 @@ import (
 	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/sta"
 	"github.com/sallyport/sallyport/sta/api"
+	"github.com/sallyport/sallyport/sta/ctxsta"
 	"github.com/sallyport/sallyport/sta/ticket"
 	"github.com/sallyport/sallyport/tunnel"
 )
@@ -129,6 +130,14 @@ func (n *Node) logRequest(a api.Access) {
 		e.Str("reason", string(a.Reason)).AnErr("error", a.Err)
 	}
 	e.Msg("request to the authority")
+}
+
+// logXMLRequest writes a line for each request at the authority's XML door.
+func (n *Node) logXMLRequest(a ctxsta.Access) {
+	n.logRequest(api.Access{
+		Client: a.Client, Method: a.Method, Route: strings.TrimSpace(a.Route + " " + a.Message), Ticket: a.Ticket,
+		Status: a.Status, Reason: a.Reason, Err: a.Err, Source: a.Source, Took: a.Took,
+	})
 }
 
 // revocationsLost tells when revocations cannot be followed, and when they can
