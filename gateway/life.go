@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/sallyport/sallyport/gateway/policy"
@@ -37,7 +38,7 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 	if err != nil {
 		return err
 	}
-	claims, err := g.admit(setUp, a, credential)
+	claims, presented, err := g.admit(setUp, a, credential)
 	if err != nil {
 		return err
 	}
@@ -46,7 +47,11 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 		return err
 	}
 	snapshot := g.snapshot.Load()
-	name, at, err := g.allow(setUp, snapshot, a, claims, destination)
+	a.Target, a.Port, err = wanted(snapshot, claims, presented, destination)
+	if err != nil {
+		return err
+	}
+	name, at, err := g.allow(setUp, snapshot, a, claims)
 	if err != nil {
 		return err
 	}
@@ -83,21 +88,21 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 }
 
 // admit judges the ticket that a credential holds.
-func (g *Gateway) admit(ctx context.Context, a *Attempt, c tunnel.Credential) (*ticket.Claims, error) {
+func (g *Gateway) admit(ctx context.Context, a *Attempt, c tunnel.Credential) (*ticket.Claims, *ticket.Presentation, error) {
 	a.Claimed = c.User
 	source := sourceOf(a.Peer.Remote)
 	p, err := ticket.ParsePresentation(c.Secret)
-	if err == nil && p.Form != ticket.FormHandle && p.Form != ticket.FormSTA {
-		err = ticket.Refuse(ticket.NotSupported, "not a form for a password")
+	if err == nil && !slices.Contains(forms[c.By], p.Form) {
+		err = ticket.Refuse(ticket.NotSupported, "a form that is not taken in this place")
 	}
 	if err != nil {
-		return nil, refuseTicket(err) // not counted as a failure: it cost nothing
+		return nil, nil, refuseTicket(err) // not counted as a failure: it cost nothing
 	}
 	claims, known, err := g.config.Redeemer.Known(&p)
 	if !known {
 		leave, waited := g.failures.queue(ctx, source)
 		if waited != nil {
-			return nil, refuseTicket(waited)
+			return nil, nil, refuseTicket(waited)
 		}
 		claims, err = g.config.Redeemer.Redeem(ctx, &p)
 		leave()
@@ -113,21 +118,17 @@ func (g *Gateway) admit(ctx context.Context, a *Attempt, c tunnel.Credential) (*
 		default:
 			g.failures.count(source)
 		}
-		return nil, refuseTicket(err)
+		return nil, nil, refuseTicket(err)
 	}
 	a.Claims = claims
-	return claims, nil
+	return claims, &p, nil
 }
 
-// allow asks the policy. It returns the listed name whose address rules hold,
+// allow asks the policy about the target. It returns the listed name whose address rules hold,
 // "" for a listed address, and, for a client that sent an address, that address.
-func (g *Gateway) allow(ctx context.Context, s *Snapshot, a *Attempt, claims *ticket.Claims, d tunnel.Destination) (string, netip.Addr, error) {
-	host, err := policy.HostOf(d.Host, d.Addr)
-	if err != nil {
-		return "", netip.Addr{}, refuseHost(err)
-	}
-	a.Target, a.Port, a.Snapshot = host, d.Port, s.Policy.Snapshot()
-	if d.Port == 0 {
+func (g *Gateway) allow(ctx context.Context, s *Snapshot, a *Attempt, claims *ticket.Claims) (string, netip.Addr, error) {
+	a.Snapshot = s.Policy.Snapshot()
+	if a.Port == 0 {
 		return "", netip.Addr{}, refusePolicy(a.Decision)
 	}
 	if claims.Policy != "" && claims.Policy != s.Policy.Name() {
@@ -137,18 +138,18 @@ func (g *Gateway) allow(ctx context.Context, s *Snapshot, a *Attempt, claims *ti
 	if err != nil {
 		return "", netip.Addr{}, refuseNarrowing(err)
 	}
-	q := policy.Query{Host: host, Port: d.Port, Narrow: narrow}
+	q := policy.Query{Host: a.Target, Port: a.Port, Narrow: narrow}
 	a.Decision = s.Policy.Decide(q)
 	if a.Decision.Reason == policy.AddressNotListed {
 		if err := g.matchBack(ctx, s, a, q); err != nil {
 			return "", netip.Addr{}, err
 		}
-		return a.Matched, host.Addr, nil
+		return a.Matched, a.Target.Addr, nil
 	}
 	if !a.Decision.Allow {
 		return "", netip.Addr{}, refusePolicy(a.Decision)
 	}
-	return host.Name, host.Addr, nil
+	return a.Target.Name, a.Target.Addr, nil
 }
 
 // resolve gives the addresses that may be dialled for an allowed name. at is

@@ -63,6 +63,68 @@ func TestTunnel(t *testing.T) {
 	}
 }
 
+// The further presentations: a token by the private method, and a ticket in
+// place of a destination, which may name one, or leave it to the ticket's data,
+// or to the policy.
+func TestPresentations(t *testing.T) {
+	w := newWorld(t, options{})
+	issued := w.issue(nil)
+	listed := net.JoinHostPort("a.wild.example.com", w.service)
+	withData := w.issue(func(r *sta.IssueRequest) {
+		r.Data = []ticket.Value{{Name: "CGPAddress", Value: "evil.example.com:1"}, {Name: "ICAAddress", Value: listed}}
+	})
+	evil := w.issue(func(r *sta.IssueRequest) {
+		r.Data = []ticket.Value{{Name: "ICAAddress", Value: "evil.example.com:443"}}
+	})
+	sta1 := func(i sta.Issued) string { return ";40;STA01;" + i.Handle.Reveal() }
+	for name, c := range map[string]struct {
+		credential, token string
+		port              uint16
+		target, label     string
+	}{
+		"token":                          {token: issued.Token(), target: "mail.example.com"},
+		"token of another ticket":        {token: issued.Statement + "~" + withData.Handle.Reveal(), label: "handle_mismatch"},
+		"to the policy's server":         {credential: sta1(issued), port: 9, target: "mail.example.com"},
+		"to the ticket's own":            {credential: sta1(withData), port: 9, target: "a.wild.example.com"},
+		"with a host":                    {credential: sta1(issued) + ";A.WILD.example.com", port: w.port, target: "a.wild.example.com"},
+		"with a host and its port":       {credential: sta1(issued) + ";" + listed, port: 9, target: "a.wild.example.com"},
+		"the ticket's own, unlisted":     {credential: sta1(evil), port: w.port, label: "not_listed"},
+		"with a host that is not":        {credential: sta1(issued) + ";evil.example.com", port: w.port, label: "not_listed"},
+		"with a host that is none":       {credential: sta1(issued) + ";[::1]", port: w.port, label: "no_destination"},
+		"with a host and port 0":         {credential: sta1(issued) + ";mail.example.com", port: 0, label: "no_destination"},
+		"with two tickets":               {credential: sta1(issued) + ";STA01;" + withData.Handle.Reveal(), port: w.port, label: "not_supported"},
+		"of another authority":           {credential: ";40;STA02;" + issued.Handle.Reveal(), port: w.port, label: "wrong_authority"},
+		"a token, where it is not taken": {credential: ";" + issued.Token()[:200], port: w.port, label: "malformed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := w.connect()
+			target := append([]byte{5, 1, 0, 3, 16}, "mail.example.com"...)
+			target = append(target, byte(w.port>>8), byte(w.port))
+			message, begins := append(append([]byte{5, 1, 0x80}, socks.AppendToken(nil, c.token)...), target...), []byte{5, 0x80, 1, 0}
+			if c.token == "" {
+				message = append([]byte{5, 1, 0, 5, 1, 0, 3, byte(len(c.credential))}, c.credential...)
+				message, begins = append(message, byte(c.port>>8), byte(c.port)), []byte{5, 0}
+			}
+			_, err := conn.Write(message)
+			must(t, err)
+			if c.label != "" {
+				if r := next(t, w.refused, "refusal"); r.why.Label != c.label {
+					t.Errorf("refused by %s (%s), want %s", r.why.Label, r.why.Text, c.label)
+				}
+				return
+			}
+			answer := make([]byte, len(begins)+10)
+			if _, err := io.ReadFull(conn, answer); err != nil || !bytes.Equal(answer, append(begins, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0)) {
+				t.Fatalf("answer % x, %v", answer, err)
+			}
+			echo(t, conn, "hello")
+			if a := next(t, w.opened, "opened"); a.Target.Name != c.target || a.Port != w.port {
+				t.Errorf("opened %v:%d", a.Target, a.Port)
+			}
+		})
+	}
+}
+
 // Whatever is wrong with a ticket, the client reads the same two bytes and the
 // end. Only the hook knows why.
 func TestTicketsRefused(t *testing.T) {

@@ -19,18 +19,19 @@ import (
 // policy.HostError, address_… with the classes of policy.AddressError, and the
 // ones below.
 const (
-	labelNoSuchPolicy = "no_such_policy"   // the ticket names a policy that this gateway does not have
-	labelNarrowing    = "bad_narrowing"    // the ticket's own list does not compile
-	labelTooMany      = "too_many_tunnels" // the ticket has all the live tunnels that it may have
-	labelNameUnknown  = "name_not_found"   // the name does not exist, or has no address
-	labelNameTimeout  = "name_timeout"     // the resolver did not answer in time
-	labelNameFailed   = "name_failed"      // the resolver failed
-	labelDialRefused  = "service_refused"  // the service refused the connection
-	labelDialNetwork  = "service_network"  // no route to the service's network
-	labelDialHost     = "service_host"     // the service's host cannot be reached
-	labelDialTimeout  = "service_timeout"  // the service did not answer in time
-	labelDialFailed   = "service_failed"   // any other failure to connect
-	labelInternal     = "internal"         // an error without a refusal: a defect
+	labelNoSuchPolicy  = "no_such_policy"   // the ticket names a policy that this gateway does not have
+	labelNarrowing     = "bad_narrowing"    // the ticket's own list does not compile
+	labelNoDestination = "no_destination"   // neither client, ticket nor policy names a host and port
+	labelTooMany       = "too_many_tunnels" // the ticket has all the live tunnels that it may have
+	labelNameUnknown   = "name_not_found"   // the name does not exist, or has no address
+	labelNameTimeout   = "name_timeout"     // the resolver did not answer in time
+	labelNameFailed    = "name_failed"      // the resolver failed
+	labelDialRefused   = "service_refused"  // the service refused the connection
+	labelDialNetwork   = "service_network"  // no route to the service's network
+	labelDialHost      = "service_host"     // the service's host cannot be reached
+	labelDialTimeout   = "service_timeout"  // the service did not answer in time
+	labelDialFailed    = "service_failed"   // any other failure to connect
+	labelInternal      = "internal"         // an error without a refusal: a defect
 )
 
 // refuseTicket makes no difference between tickets: whoever tries handles must
@@ -67,6 +68,10 @@ func refusePolicy(d policy.Decision) *tunnel.Refusal {
 
 func refuseNamedPolicy() *tunnel.Refusal {
 	return notAllowed(labelNoSuchPolicy, "policy: the ticket names a policy that this gateway does not have", nil)
+}
+
+func refuseNoDestination() *tunnel.Refusal {
+	return notAllowed(labelNoDestination, "destination: neither client, ticket nor policy names a host and port", nil)
 }
 
 func refuseTooMany() *tunnel.Refusal {

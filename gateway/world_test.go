@@ -256,7 +256,7 @@ func (w *world) startGateway(o options) {
 
 func (w *world) snapshot(list string, own netip.AddrPort) gateway.Snapshot {
 	w.t.Helper()
-	compiled, err := policy.Compile("default", policy.Spec{Services: list})
+	compiled, err := policy.Compile("default", policy.Spec{Services: list, ExchangeServers: []string{"mail.example.com"}})
 	must(w.t, err)
 	local := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	return gateway.Snapshot{

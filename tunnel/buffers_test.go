@@ -206,7 +206,8 @@ func TestNoAllocationPerRead(t *testing.T) {
 		}
 	}
 	if n := testing.AllocsPerRun(1000, func() {
-		if p, err := d.next(); len(p) != bulkSize || err != nil {
+		// A signal cuts a read of this file short, so not each has the largest.
+		if p, err := d.next(); len(p) == 0 || err != nil {
 			t.Errorf("%d bytes, %v", len(p), err)
 		}
 	}); n != 0 {

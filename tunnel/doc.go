@@ -3,7 +3,7 @@
 // nothing of tickets and policy. Whoever does implements Handler, and pulls at
 // a Negotiation step by step:
 //
-//	accept      Server takes a slot, then a connection, and starts the clock
+//	accept      Server takes a connection, starts the clock, and makes room for it
 //	TLS         ServerTLS says what is spoken; SOCKS5 lies inside
 //	            Handler.ServeTunnel(ctx, n)
 //	n.Credential   what the client presents          ─┐ n.Refuse(err) answers
@@ -20,12 +20,34 @@
 // One deadline covers handshake and negotiation, so a client that sends a byte
 // a second gets as far as one that sends none. At most MaxPreAuthBytes of
 // decrypted bytes are taken from a client whose credential has not been
-// accepted. A connection holds its slot from before it is accepted until it is
-// closed. A refused client gets its answer, and one second to take it.
+// accepted, 16 KiB for its handshake, and no large buffer before Succeed. A
+// refused client gets its answer, and one second to take it.
+//
+// Connections are counted twice over. Those that Succeed has made tunnels are
+// at most MaxStreams; one too many is refused in words. All others are pending,
+// at most MaxPending, and strangers among them. A pending one never keeps the
+// next from being accepted: when they are full, one of the source that has the
+// most of them is shed, cut off without an answer. So one address can hold
+// every place, but not one that somebody else has need of, and many devices
+// behind one address are not bothered unless there is an attack.
 //
 // Bytes that a client sends ahead of the replies are kept, and come first out
 // of Stream.Read. Before Succeed there is no Stream, so they cannot reach a
 // service too early.
+//
+// # While nothing moves
+//
+// A tunnel waits for most of its life, so it waits with nothing in hand. Bytes
+// are read out of the kernel with a buffer that is taken for the attempt, and
+// given back when nothing was there; its size follows from what the reads
+// before have found. What stays is crypto/tls's own: the remainder of the
+// largest record that it has seen.
+//
+// # Two ways to end
+//
+// Close says goodbye, for up to 200 ms to a client that does not listen. Abort
+// says nothing, waits for nobody, and has the kernel forget what it has not
+// sent: for tunnels that are revoked, or stalled.
 //
 // # What leaves this package
 //

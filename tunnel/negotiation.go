@@ -77,10 +77,25 @@ type Credential struct {
 	// User is the name that the client claims, as SafeText of at most 255
 	// bytes. Nobody has checked it.
 	User string
-	// Secret is the raw password, at most 255 bytes over SOCKS5; may be empty.
-	// It is never to be logged.
+	// Secret is the raw password, token or destination, as By says; may be
+	// empty. It is never to be logged.
 	Secret string `json:"-"`
+	// By is where in the carrier's protocol it stood.
+	By Presented
 }
+
+// Presented is where in a carrier's protocol a credential stood.
+type Presented uint8
+
+const (
+	// ByPassword: the password of RFC 1929, at most 255 bytes.
+	ByPassword Presented = iota
+	// ByToken: the private method, at most socks.MaxToken bytes.
+	ByToken
+	// ByDestination: in place of the name of a destination, at most 255 bytes,
+	// and beginning with a semicolon.
+	ByDestination
+)
 
 // String tells the claimed user, and that there is a secret.
 func (c Credential) String() string {
@@ -95,6 +110,9 @@ func (c Credential) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.Str
 
 // Destination is where a client wants to go. It prints as SafeText.
 type Destination struct {
+	// InCredential says that the client named no destination beside its
+	// credential: Host and Addr are empty, and Port is what stood there.
+	InCredential bool
 	// Host is the name as the client sent it: at most 255 bytes, unvalidated,
 	// not to be logged (a name that begins with a semicolon is a credential).
 	// Empty when Addr is set.
@@ -108,7 +126,10 @@ type Destination struct {
 // String is host:port for the log.
 func (d Destination) String() string {
 	host := d.Addr.String()
-	if !d.Addr.IsValid() {
+	switch {
+	case d.InCredential:
+		host = "(as the ticket says)"
+	case !d.Addr.IsValid():
 		host = SafeText(d.Host, 255)
 	}
 	return net.JoinHostPort(host, strconv.Itoa(int(d.Port)))

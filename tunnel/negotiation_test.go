@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -28,6 +29,13 @@ func walk(ctx context.Context, n Negotiation) (c Credential, d Destination, s St
 	}
 	s, err = n.Succeed()
 	return
+}
+
+// hearOut closes a stream once the client has: a close with bytes unread may
+// cost the client an answer.
+func hearOut(s Stream) {
+	_, _ = io.Copy(io.Discard, s)
+	_ = s.Close()
 }
 
 const (
@@ -82,6 +90,51 @@ func labelOf(err error) string {
 	return ""
 }
 
+// Each method hands up what it read, and where it stood; the best one that the
+// client offers is taken.
+func TestPresented(t *testing.T) {
+	type seen struct {
+		credential  Credential
+		destination Destination
+	}
+	result := make(chan seen, 1)
+	server := newTestServer(t, Config{Handler: handlerFunc(func(ctx context.Context, n Negotiation) {
+		var s seen
+		var err error
+		if s.credential, err = n.Credential(ctx); err == nil {
+			s.destination, err = n.Destination(ctx)
+		}
+		result <- s
+		n.Refuse(&Refusal{Reply: socks.NotAllowed, Err: err})
+	})})
+	addr := serve(t, server, listenLoopback(t))
+	token := strings.Repeat("t", socks.MaxToken)
+	ticket := ";40;STA01;ABC"
+	inPlace := "\x05\x01\x00\x03" + string(rune(len(ticket))) + ticket + "\x01\xbb"
+	for _, tt := range []struct {
+		name, say, hear string
+		want            seen
+	}{
+		{"password", greeting + userPass + connect, chosen + welcome + refusal(2), seen{
+			Credential{User: "user", Secret: "password", By: ByPassword}, Destination{Host: "mail.example.com", Port: 443}}},
+		{"token before password", "\x05\x03\x00\x02\x80" + string(socks.AppendToken(nil, token)) + connect, "\x05\x80\x01\x00" + refusal(2), seen{
+			Credential{Secret: token, By: ByToken}, Destination{Host: "mail.example.com", Port: 443}}},
+		{"in place of a destination", "\x05\x01\x00" + inPlace, "\x05\x00" + refusal(2), seen{
+			Credential{Secret: ticket, By: ByDestination}, Destination{InCredential: true, Port: 443}}},
+	} {
+		hear, got := converse(t, addr, tt.say), <-result
+		if hear != tt.hear {
+			t.Errorf("%s: heard %q, want %q", tt.name, hear, tt.hear)
+		}
+		if got != tt.want {
+			t.Errorf("%s: %#v by %d", tt.name, got.destination, got.credential.By)
+		}
+		if printed := fmt.Sprintf("%v %+v", got.credential, got.destination); strings.Contains(printed, ticket) || strings.Contains(printed, token) {
+			t.Errorf("%s: printed", tt.name)
+		}
+	}
+}
+
 func TestMalformedNegotiations(t *testing.T) {
 	result := make(chan error, 1)
 	server := newTestServer(t, Config{Handler: handlerFunc(func(ctx context.Context, n Negotiation) {
@@ -91,7 +144,7 @@ func TestMalformedNegotiations(t *testing.T) {
 			n.Refuse(err)
 			return
 		}
-		_ = s.Close()
+		hearOut(s)
 	})})
 	addr := serve(t, server, listenLoopback(t))
 	known := greeting + userPass
@@ -100,7 +153,13 @@ func TestMalformedNegotiations(t *testing.T) {
 		{"SOCKS4", "\x04\x01\x01\xbb\x0a\x00\x00\x01\x00", "", "bad_version"},
 		{"HTTP inside TLS", "GET / HTTP/1.1\r\n\r\n", "", "bad_version"},
 		{"no methods", "\x05\x00", "\x05\xff", "no_method"},
-		{"no authentication offered only", "\x05\x01\x00", "\x05\xff", "no_method"},
+		{"no authentication, and gone", "\x05\x01\x00", "\x05\x00" + refusal(1), "hung_up"},
+		{"no authentication, no credential", "\x05\x01\x00" + connect, "\x05\x00" + refusal(2), "no_credential"},
+		{"no authentication, BIND", "\x05\x01\x00\x05\x02" + connect[2:], "\x05\x00" + refusal(7), "bad_command"},
+		{"token of another version", "\x05\x01\x80\x02\x00\x01x", "\x05\x80\x01\x01", "bad_auth"},
+		{"empty token", "\x05\x01\x80\x01\x00\x00", "\x05\x80\x01\x01", "bad_auth"},
+		{"token over its bound", "\x05\x01\x80\x01\x10\x01x", "\x05\x80\x01\x01", "bad_auth"},
+		{"token cut short", "\x05\x01\x80\x01\x00\x09x", "\x05\x80\x01\x01", "hung_up"},
 		{"unknown methods", "\x05\x03\x01\x09\xfe", "\x05\xff", "no_method"},
 		{"sub-negotiation version", greeting + "\x05\x01u\x01p", chosen + "\x01\x01", "bad_auth"},
 		{"request version", known + "\x04" + connect[1:], chosen + welcome + refusal(1), "bad_version"},
@@ -141,7 +200,7 @@ func TestWhatTheHandlerLearns(t *testing.T) {
 			return
 		}
 		results <- learnt{c, d, n.Peer()}
-		_ = s.Close()
+		hearOut(s)
 	})})
 	addr := serve(t, server, listenLoopback(t))
 	for _, tt := range []struct{ user, secret, host string }{
@@ -268,9 +327,13 @@ func TestEarlyBytes(t *testing.T) {
 func TestTooMuchBeforeAuthentication(t *testing.T) {
 	result := make(chan error, 1)
 	server := newTestServer(t, Config{MaxPreAuthBytes: 64, Handler: handlerFunc(func(ctx context.Context, n Negotiation) {
-		_, _, _, err := walk(ctx, n)
+		_, _, s, err := walk(ctx, n)
 		result <- err
-		n.Refuse(err)
+		if err != nil {
+			n.Refuse(err)
+			return
+		}
+		hearOut(s)
 	})})
 	addr := serve(t, server, listenLoopback(t))
 	fits := greeting + userPass

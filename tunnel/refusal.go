@@ -32,16 +32,17 @@ type Refusal struct {
 // The labels of the refusals that begin in this package. Those of malformed
 // SOCKS5 messages are the values of socks.Problem.
 const (
-	LabelNotTLS     = "not_tls"       // the first bytes are not a TLS handshake
-	LabelTLS        = "tls"           // handshake or record layer failed
-	LabelTimeout    = "setup_timeout" // not done within Config.SetupTimeout
-	LabelHungUp     = "hung_up"       // the client went away
-	LabelCancelled  = "cancelled"     // our side ended it: shutdown, or the handler's context
-	LabelTooMuch    = "too_much"      // over Config.MaxPreAuthBytes, or a handshake of over 16 KiB
-	LabelShed       = "shed"          // closed to make room for another connection
-	LabelFull       = "full"          // all of Config.MaxStreams are taken
-	LabelUnanswered = "unanswered"    // the handler returned without a word
-	LabelConnection = "connection"    // any other failure of the connection
+	LabelNotTLS       = "not_tls"       // the first bytes are not a TLS handshake
+	LabelTLS          = "tls"           // handshake or record layer failed
+	LabelTimeout      = "setup_timeout" // not done within Config.SetupTimeout
+	LabelHungUp       = "hung_up"       // the client went away
+	LabelCancelled    = "cancelled"     // our side ended it: shutdown, or the handler's context
+	LabelTooMuch      = "too_much"      // over Config.MaxPreAuthBytes, or a handshake of over 16 KiB
+	LabelShed         = "shed"          // closed to make room for another connection
+	LabelFull         = "full"          // all of Config.MaxStreams are taken
+	LabelNoCredential = "no_credential" // no authentication, and the destination is none
+	LabelUnanswered   = "unanswered"    // the handler returned without a word
+	LabelConnection   = "connection"    // any other failure of the connection
 )
 
 func (r *Refusal) Error() string {

@@ -41,8 +41,11 @@ type Config struct {
 	// Zero means DefaultMaxPending, or MaxStreams if that is less. A phone far
 	// away takes half a second for its set-up: the default lets 16,000 of them
 	// in a second, which is more than a dozen processors can shake hands with,
-	// and gives each of 1,000 strangers a second 8 s. It bounds what strangers
-	// can have us hold: some 20 KiB each, 60 at the worst.
+	// and leaves each of 1,000 strangers a second 8 s of time. It bounds what
+	// strangers can have us hold: some 12 KiB each, 60 at the worst.
+	//
+	// The server's connections, and so its descriptors, are never more than
+	// MaxStreams and MaxPending together, and one that Serve has in hand.
 	MaxPending int
 	// MaxPreAuthBytes is how many decrypted bytes are taken from a client whose
 	// credential has not been accepted; zero means DefaultMaxPreAuthBytes.

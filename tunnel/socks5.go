@@ -3,6 +3,8 @@ package tunnel
 import (
 	"context"
 	"errors"
+	"net/http"
+	"strings"
 	"time"
 
 	socks5 "github.com/armon/go-socks5"
@@ -16,7 +18,9 @@ const CarrierSOCKS5 = "socks5"
 // methods are the authentication methods that we take, best first.
 func methods() []socks.Method {
 	return []socks.Method{
+		socks.Token{},
 		socks.UserPass{},
+		socks.NoAuth{},
 	}
 }
 
@@ -26,6 +30,9 @@ func methods() []socks.Method {
 //	greeting ────┬─────→ presented ───────────→ requested ────────→ over
 //	             └─→ noMethod                                        ↑
 //	    Refuse, from any of them ────────────────────────────────────┘
+//
+// A credential that stands in place of a destination comes with the request, so
+// Credential goes straight to requested then.
 //
 // The stage says what Refuse writes: nothing at the greeting, since there is
 // nothing it would answer; 05 FF without a method in common; the method's
@@ -49,8 +56,9 @@ type socksNegotiation struct {
 	stream *tlsStream
 	settle func() error // asks for a place among the tunnels
 	stage  stage
-	method socks.Method // nil before it is chosen
-	ready  bool         // the step that the stage names came to its end
+	method socks.Method   // nil before it is chosen
+	beside *socks.Request // what came with a credential in place of a destination
+	ready  bool           // the step that the stage names came to its end
 }
 
 var _ Negotiation = (*socksNegotiation)(nil)
@@ -75,18 +83,47 @@ func (n *socksNegotiation) Credential(ctx context.Context) (Credential, error) {
 	if err != nil {
 		return Credential{}, refuse(ctx, "credential", err)
 	}
+	if _, none := n.method.(socks.NoAuth); none {
+		return n.credentialInRequest(ctx)
+	}
 	n.ready = true
 	return credentialOf(presented), nil
 }
 
 func credentialOf(presented *socks5.AuthContext) Credential {
+	if token, ok := presented.Payload[socks.PayloadToken]; ok {
+		return Credential{Secret: token, By: ByToken}
+	}
 	return Credential{
 		User:   SafeText(presented.Payload[socks.PayloadUser], 255),
 		Secret: presented.Payload[socks.PayloadPassword],
+		By:     ByPassword,
 	}
 }
 
+// credentialInRequest reads the request of a client that presented nothing: its
+// destination must be the credential. The bound on bytes from strangers stays.
+func (n *socksNegotiation) credentialInRequest(ctx context.Context) (Credential, error) {
+	n.stage = stageRequested
+	request, err := socks.ReadRequest(&n.stream.in)
+	if err != nil {
+		return Credential{}, refuse(ctx, "request", err)
+	}
+	if !strings.HasPrefix(request.Host, ";") {
+		return Credential{}, &Refusal{
+			Reply: socks.NotAllowed, Status: http.StatusProxyAuthRequired,
+			Label: LabelNoCredential, Text: "request: no authentication, and no credential in place of the destination",
+		}
+	}
+	n.beside, n.ready = &request, true
+	return Credential{Secret: request.Host, By: ByDestination}, nil
+}
+
 func (n *socksNegotiation) Destination(ctx context.Context) (Destination, error) {
+	if n.beside != nil && n.ready {
+		n.stream.lift()
+		return Destination{InCredential: true, Port: n.beside.Port}, nil
+	}
 	if n.stage != stagePresented || !n.ready {
 		return Destination{}, errOrder
 	}

@@ -18,10 +18,10 @@ const (
 
 var errNotTLS = errors.New("tunnel: first bytes are not TLS")
 
-// maxHandshake is how many bytes a TLS handshake may have, all of the client's
-// messages together: a hundred-odd times what crypto/tls's own client needs in
-// the end, and a quarter of the 64 KiB that crypto/tls would gather for a
-// single message of a stranger's.
+// maxHandshake is how many bytes of a client a TLS handshake may take, all of
+// its messages together. Clients of today send 2 KiB, key shares against
+// quantum computers included; crypto/tls would gather 64 KiB for a single
+// message of a stranger's.
 const maxHandshake = 16 << 10
 
 // wire is the connection as crypto/tls sees it. It does three things more than

@@ -140,7 +140,8 @@ func setDefault[T int | time.Duration](v *T, def T) {
 }
 
 // Known judges a ticket that was redeemed here before, without I/O. The second
-// result is false when it was not; then Redeem must be asked. The claims are
+// result is false when it was not; then Redeem must be asked. A statement that
+// is carried along is not looked at: the handle alone opens. The claims are
 // shared: nobody may change them.
 func (f *Follower) Known(p *ticket.Presentation) (*ticket.Claims, bool, error) {
 	claims, ok := f.known.GetIfPresent(p.Handle.Hash())
@@ -187,7 +188,8 @@ func (f *Follower) Redeem(ctx context.Context, p *ticket.Presentation) (*ticket.
 		return nil, &ticket.Error{Reason: ticket.Unavailable, Text: "revocations are not known yet", Err: context.Cause(ctx)}
 	}
 	hash := p.Handle.Hash()
-	if no, ok := f.refused.GetIfPresent(hash); ok && f.config.Now().Before(no.until) {
+	// What the authority said of the bare handle says nothing of a statement.
+	if no, ok := f.refused.GetIfPresent(hash); ok && p.Statement == "" && f.config.Now().Before(no.until) {
 		return nil, no.err
 	}
 	claims, err := f.fly(ctx, p.Statement, hash)

@@ -57,6 +57,11 @@ func replied(code byte) []byte {
 	return join(accepted, []byte{5, code, 0, 1, 0, 0, 0, 0, 0, 0})
 }
 
+// noAuth is what comes back to a client without authentication.
+func noAuth(code byte) []byte {
+	return []byte{5, 0, 5, code, 0, 1, 0, 0, 0, 0, 0, 0}
+}
+
 func corpus(handle string, port int) []badInput {
 	unknown := strings.Repeat("A", 32)
 	in := join(greeting, login("user", handle))
@@ -76,7 +81,13 @@ func corpus(handle string, port int) []badInput {
 		{name: "SOCKS4", sends: []byte{4, 1, 0, 80, 127, 0, 0, 1, 0}, stays: true, reason: "bad_version"},
 		{name: "HTTP inside TLS", sends: []byte("CONNECT mail.example.com:443 HTTP/1.1\r\n\r\n"), stays: true, reason: "bad_version"},
 		{name: "no method", sends: []byte{5, 0}, stays: true, answer: noneWillDo, reason: "no_method"},
-		{name: "no authentication only", sends: []byte{5, 1, 0}, stays: true, answer: noneWillDo, reason: "no_method"},
+		{name: "no authentication, no ticket", sends: join([]byte{5, 1, 0}, named("mail.example.com", port)), stays: true, answer: noAuth(2), reason: "no_credential"},
+		{name: "unknown ticket as name", sends: join([]byte{5, 1, 0}, named(";40;STA01;"+unknown, port)), stays: true, answer: noAuth(2), reason: "unknown_ticket"},
+		{name: "half a ticket as name", sends: join([]byte{5, 1, 0}, named(";40;STA01;"+handle[:31], port)), stays: true, answer: noAuth(2), reason: "malformed"},
+		{name: "two tickets as name", sends: join([]byte{5, 1, 0}, named(";40;STA01;"+handle+";STA01;"+handle, port)), stays: true, answer: noAuth(2), reason: "not_supported"},
+		{name: "ticket and unlisted host", sends: join([]byte{5, 1, 0}, named(";40;STA01;"+handle+";intranet.example.com", port)), stays: true, answer: noAuth(2), reason: "not_listed"},
+		{name: "ticket and an address", sends: join([]byte{5, 1, 0}, named(";40;STA01;"+handle+";127.0.0.1", port+1)), stays: true, answer: noAuth(2), reason: "address_not_listed"},
+		{name: "forged token", sends: join([]byte{5, 1, 0x80, 1, 0, 38}, []byte("a.b.c~"+unknown)), stays: true, answer: []byte{5, 0x80, 1, 1}, reason: "malformed"},
 		{name: "GSSAPI and unknown ones", sends: []byte{5, 3, 1, 0x7F, 0xFE}, stays: true, answer: noneWillDo, reason: "no_method"},
 		{name: "255 methods, none ours", sends: join([]byte{5, 255}, bytes.Repeat([]byte{9}, 255)), stays: true, answer: noneWillDo, reason: "no_method"},
 		{name: "greeting cut short", sends: []byte{5, 200, 2}, reason: "hung_up"},

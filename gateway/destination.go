@@ -1,0 +1,74 @@
+package gateway
+
+import (
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/sallyport/sallyport/gateway/policy"
+	"github.com/sallyport/sallyport/sta/ticket"
+	"github.com/sallyport/sallyport/tunnel"
+)
+
+// forms are the presentations that are taken, by where they stand. A second
+// ticket beside the first is understood and not taken.
+var forms = map[tunnel.Presented][]ticket.Form{
+	tunnel.ByPassword:    {ticket.FormHandle, ticket.FormSTA},
+	tunnel.ByToken:       {ticket.FormToken},
+	tunnel.ByDestination: {ticket.FormSTA, ticket.FormHost},
+}
+
+// The names, in TicketData, of a ticket's own destination. The first that the
+// ticket has counts.
+var destinationValues = []string{"ICAAddress", "CGPAddress"}
+
+// wanted is where a client wants to go: where it says, or, if all it sent is its
+// ticket, where that says, or else to the policy's Exchange server. Wherever it
+// comes from, it is a wish: policy and address rules judge it as any other.
+func wanted(s *Snapshot, claims *ticket.Claims, p *ticket.Presentation, d tunnel.Destination) (policy.Host, uint16, error) {
+	if !d.InCredential {
+		host, err := policy.HostOf(d.Host, d.Addr)
+		if err != nil {
+			return policy.Host{}, 0, refuseHost(err)
+		}
+		return host, d.Port, nil
+	}
+	if p.Form == ticket.FormHost {
+		return named(p.Host, d.Port)
+	}
+	for _, name := range destinationValues {
+		for _, value := range claims.Data {
+			if value.Name == name {
+				return named(value.Value, 0)
+			}
+		}
+	}
+	if host, port, ok := s.Policy.DefaultDestination(); ok {
+		return host, port, nil
+	}
+	return policy.Host{}, 0, refuseNoDestination()
+}
+
+// named reads a host that may have a port behind it; otherwise the port is the
+// one given, and there must be one.
+func named(text string, port uint16) (policy.Host, uint16, error) {
+	if strings.Contains(text, ":") {
+		host, service, err := net.SplitHostPort(text)
+		if err != nil {
+			return policy.Host{}, 0, refuseNoDestination()
+		}
+		n, err := strconv.ParseUint(service, 10, 16)
+		if err != nil {
+			return policy.Host{}, 0, refuseNoDestination()
+		}
+		text, port = host, uint16(n)
+	}
+	host, err := policy.ParseHost(text)
+	switch {
+	case err != nil:
+		return policy.Host{}, 0, refuseHost(err)
+	case port == 0:
+		return policy.Host{}, 0, refuseNoDestination()
+	}
+	return host, port, nil
+}
