@@ -92,7 +92,7 @@ func (f *connectFlags) run(ctx context.Context, stdout, stderr io.Writer) error 
 	if err != nil {
 		return err
 	}
-	if err := f.announce(stdout, listener.Addr().String(), proxy.Password()); err != nil {
+	if err := f.announce(stdout, listener.Addr().String(), proxy.Password(), exampleURL(c.Services)); err != nil {
 		listener.Close()
 		return err
 	}
@@ -104,7 +104,7 @@ func (f *connectFlags) run(ctx context.Context, stdout, stderr io.Writer) error 
 }
 
 // announce is the one time that the password is shown.
-func (f *connectFlags) announce(w io.Writer, address, password string) error {
+func (f *connectFlags) announce(w io.Writer, address, password, example string) error {
 	if f.asJSON {
 		return json.NewEncoder(w).Encode(struct {
 			Listen   string `json:"listen"`
@@ -112,9 +112,23 @@ func (f *connectFlags) announce(w io.Writer, address, password string) error {
 			Password string `json:"password"`
 		}{address, connect.LocalUser, password})
 	}
-	_, err := fmt.Fprintf(w, "SOCKS5 on %s; Ctrl-C stops it. For example:\n\n  curl --proxy socks5h://%s:%s@%s https://mail.example.com/\n\n",
-		address, connect.LocalUser, password, address)
+	_, err := fmt.Fprintf(w, "SOCKS5 on %s; Ctrl-C stops it. For example:\n\n  curl --proxy socks5h://%s:%s@%s %s\n\n",
+		address, connect.LocalUser, password, address, example)
 	return err
+}
+
+// exampleURL is something to ask for: the first service that has a name.
+func exampleURL(services []policy.Service) string {
+	for _, s := range services {
+		switch {
+		case s.Name == "" || s.Wildcard:
+		case s.Port == 443:
+			return "https://" + s.Name + "/"
+		default:
+			return "https://" + s.String() + "/"
+		}
+	}
+	return "https://mail.example.com/"
 }
 
 // connectConfig puts together what flags and file say; flags win.

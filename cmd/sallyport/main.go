@@ -93,21 +93,18 @@ func mistakesAreUsage(cmd *cobra.Command) {
 		return usage(fmt.Errorf("%w\nsee: %s --help", err, c.CommandPath()))
 	}
 	cmd.SetFlagErrorFunc(hint)
-	for _, c := range append(cmd.Commands(), cmd) {
-		if c != cmd {
-			mistakesAreUsage(c)
+	for _, c := range cmd.Commands() {
+		mistakesAreUsage(c)
+	}
+	check := cmd.Args
+	cmd.Args = func(c *cobra.Command, args []string) error {
+		err := check(c, args)
+		if err == nil {
+			err = c.ValidateRequiredFlags() // which cobra does too late for a hint
 		}
-		if check := c.Args; check != nil {
-			c.Args = func(c *cobra.Command, args []string) error {
-				err := check(c, args)
-				if err == nil {
-					err = c.ValidateRequiredFlags() // which cobra does too late for a hint
-				}
-				if err != nil {
-					return hint(c, err)
-				}
-				return nil
-			}
+		if err != nil {
+			return hint(c, err)
 		}
+		return nil
 	}
 }

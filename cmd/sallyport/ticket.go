@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -11,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport/sallyport/sta"
+	"github.com/sallyport/sallyport/sta/ticket"
 )
 
 func newTicket() *cobra.Command {
@@ -29,6 +33,7 @@ func newTicketIssue() *cobra.Command {
 		flags    authorityFlags
 		request  sta.IssueRequest
 		services string
+		file     string
 		asJSON   bool
 	)
 	cmd := &cobra.Command{
@@ -36,7 +41,8 @@ func newTicketIssue() *cobra.Command {
 		Short: "Request a ticket, as an enrolment server does",
 		Long: `Request a ticket, as an enrolment server does.
 
-The ticket is shown here once and kept nowhere else. Operators name it by its id.`,
+The ticket is shown here once and kept nowhere else, or put into --ticket-file,
+which sallyport connect reads. Operators name it by its id.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := flags.client("issue", cmd.ErrOrStderr())
@@ -51,6 +57,14 @@ The ticket is shown here once and kept nowhere else. Operators name it by its id
 			if err != nil {
 				return answered(err)
 			}
+			if file != "" {
+				if err := writeTicket(file, issued.Handle.Reveal()); err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "id       %s\nticket   in %s\nexpires  %s\n",
+					issued.ID, file, issued.Expires.UTC().Format(time.RFC3339))
+				return err
+			}
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(struct {
 					ID      string    `json:"id"`
@@ -61,7 +75,7 @@ The ticket is shown here once and kept nowhere else. Operators name it by its id
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "id       %s\nticket   %s\nexpires  %s\n",
 				issued.ID, issued.Handle.Reveal(), issued.Expires.UTC().Format(time.RFC3339))
-			fmt.Fprintln(cmd.ErrOrStderr(), "hand the ticket to the device, or put it alone into a file for sallyport connect")
+			fmt.Fprintln(cmd.ErrOrStderr(), "hand the ticket to the device; sallyport connect reads one that --ticket-file wrote")
 			return err
 		},
 	}
@@ -75,13 +89,34 @@ The ticket is shown here once and kept nowhere else. Operators name it by its id
 	f.StringVar(&request.Policy, "policy", "", "the named policy to apply (default: the gateway's)")
 	f.StringVar(&services, "services", "", "narrow the policy to these host:port,host:port")
 	f.DurationVar(&request.Lifetime, "lifetime", 0, "how long it lives, such as 24h (default: the authority's)")
+	f.StringVar(&file, "ticket-file", "", "put the ticket into this `FILE`, 0600, instead of showing it")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.MarkFlagsMutuallyExclusive("ticket-file", "json")
 	for _, name := range []string{"user", "device"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic(err) // only for a flag that is not there
 		}
 	}
 	return cmd
+}
+
+// writeTicket replaces a ticket file as a whole: whoever reads it meanwhile gets
+// the old ticket or the new one.
+func writeTicket(file, handle string) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(file), ".ticket-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	_, err = fmt.Fprintln(f, handle)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), file)
 }
 
 func newTicketShow() *cobra.Command {
@@ -99,7 +134,7 @@ func newTicketShow() *cobra.Command {
 			defer client.Close()
 			found, err := client.Show(cmd.Context(), args[0])
 			if err != nil {
-				return answered(err)
+				return answered(byID(err))
 			}
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(found)
@@ -179,7 +214,7 @@ each gateway cut, and names a gateway that did not answer in time.`,
 			defer client.Close()
 			result, err := client.Revoke(cmd.Context(), args[0])
 			if err != nil {
-				return answered(err)
+				return answered(byID(err))
 			}
 			if result.Warning != "" {
 				fmt.Fprintln(cmd.ErrOrStderr(), "sallyport: warning:", result.Warning)
@@ -190,6 +225,14 @@ each gateway cut, and names a gateway that did not answer in time.`,
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// byID says what to do about an id that names no ticket.
+func byID(err error) error {
+	if ticket.ReasonOf(err) == ticket.NotFound {
+		return fmt.Errorf("%w; sallyport ticket list shows the ids there are", err)
+	}
+	return err
 }
 
 func printTicket(w io.Writer, t *sta.Ticket) error {

@@ -132,10 +132,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (x *exchange) serve() error {
 	client, err := x.clients.Authenticate(bearer(x.r))
 	if err != nil {
-		// What a stranger goes on to send is not read: the header alone would
-		// still let the server drain a body of 256 KiB.
+		// What a stranger goes on to send is not worth a connection: net/http
+		// reads on for a moment, so that the answer arrives, and closes it.
 		x.w.Header().Set("Connection", "close")
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Unix(1, 0))
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 		return err
 	}
 	x.client = client.From(x.r.RemoteAddr)

@@ -164,13 +164,13 @@ func (x *exchange) serve() error {
 func (x *exchange) hasBody() bool { return x.r.ContentLength != 0 }
 
 // leaveBody has the connection closed rather than read for the rest of a body
-// that nobody wants. Who waits for "100 Continue" is never given it. Without the
-// deadline net/http would still read 256 KiB, in the hope of keeping the
-// connection.
+// that nobody wants. Who waits for "100 Continue" is never given it. net/http
+// reads on, up to 256 KiB, so that the answer is not lost to a client that is
+// still sending; half a second is enough for what was on its way.
 func (x *exchange) leaveBody() {
 	x.w.Header().Set("Connection", "close")
 	if x.hasBody() {
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Unix(1, 0))
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 	}
 }
 

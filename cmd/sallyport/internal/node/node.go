@@ -163,13 +163,18 @@ func (n *Node) run(name string, part func() error) {
 	})
 }
 
+// CertificatePairs are the files of certs mode files.
+func CertificatePairs(c *config.Config) []certs.Pair {
+	pairs := make([]certs.Pair, len(c.Certs.Files))
+	for i, f := range c.Certs.Files {
+		pairs[i] = certs.Pair{Cert: f.Cert, Key: f.Key}
+	}
+	return pairs
+}
+
 func openCerts(c *config.Config) (*certs.Source, error) {
 	if c.Certs.Mode == "files" {
-		pairs := make([]certs.Pair, len(c.Certs.Files))
-		for i, f := range c.Certs.Files {
-			pairs[i] = certs.Pair{Cert: f.Cert, Key: f.Key}
-		}
-		return certs.OpenFiles(pairs)
+		return certs.OpenFiles(CertificatePairs(c))
 	}
 	var names []string
 	if c.Gateway != nil {
