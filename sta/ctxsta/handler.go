@@ -2,6 +2,7 @@ package ctxsta
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"regexp"
 	"strings"
@@ -163,15 +164,29 @@ func (x *exchange) serve() error {
 
 func (x *exchange) hasBody() bool { return x.r.ContentLength != 0 }
 
+// maxLeft is what is read of a body that nobody wants: what a client has sent
+// along with its request, so that closing the connection does not lose it the
+// answer. It is read for a moment, and never more of it.
+const (
+	maxLeft = 16 << 10
+	leaving = 500 * time.Millisecond
+)
+
 // leaveBody has the connection closed rather than read for the rest of a body
-// that nobody wants. Who waits for "100 Continue" is never given it. net/http
-// reads on, up to 256 KiB, so that the answer is not lost to a client that is
-// still sending; half a second is enough for what was on its way.
+// that nobody wants. Who waits for "100 Continue" is never given it. Without the
+// deadline net/http would go on to read 256 KiB, in the hope of keeping the
+// connection.
 func (x *exchange) leaveBody() {
 	x.w.Header().Set("Connection", "close")
-	if x.hasBody() {
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	if !x.hasBody() {
+		return
 	}
+	control := http.NewResponseController(x.w)
+	if x.r.Header.Get("Expect") == "" {
+		_ = control.SetReadDeadline(time.Now().Add(leaving))
+		_, _ = io.CopyN(io.Discard, x.r.Body, maxLeft)
+	}
+	_ = control.SetReadDeadline(time.Unix(1, 0))
 }
 
 // key gives the key that the request shows, "" if it shows none or several.
