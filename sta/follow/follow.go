@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,8 +49,8 @@ type Config struct {
 	// MaxTickets bounds the tickets remembered; 0 means 100,000. The ones used
 	// least are forgotten first and redeemed again when they come back.
 	MaxTickets int
-	// MaxCold bounds the redeems in flight; 0 means 64. More wait their turn
-	// within their own deadline.
+	// MaxCold bounds the redeems in flight; 0 means 64. More wait their turn, for
+	// half of RedeemTimeout at most.
 	MaxCold int
 	// RefusedFor is how long a refusal by the authority is remembered, so that a
 	// device that keeps trying does not keep asking; 0 means 5 s.
@@ -74,7 +75,7 @@ type Follower struct {
 	config   Config
 	verifier *ticket.Verifier
 
-	known   *otter.Cache[ticket.Hash, *ticket.Claims]
+	known   *otter.Cache[ticket.Hash, *redeemed]
 	refused *otter.Cache[ticket.Hash, refusal]
 	flights singleflight.Group
 	cold    *semaphore.Weighted
@@ -83,6 +84,12 @@ type Follower struct {
 	revoked revokedSet
 	began   time.Time    // what heard counts from, on the monotonic clock
 	heard   atomic.Int64 // when the source last told of revocations, or of none
+}
+
+// redeemed is what is remembered of a ticket that was good.
+type redeemed struct {
+	claims    *ticket.Claims
+	statement uint64 // the digest of the statement that was verified
 }
 
 // refusal is what is remembered of an authority's "no".
@@ -117,7 +124,7 @@ func New(c Config) (*Follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := otter.New(&otter.Options[ticket.Hash, *ticket.Claims]{MaximumSize: c.MaxTickets})
+	known, err := otter.New(&otter.Options[ticket.Hash, *redeemed]{MaximumSize: c.MaxTickets})
 	if err != nil {
 		return nil, fmt.Errorf("ticket cache: %w", err)
 	}
@@ -141,15 +148,22 @@ func setDefault[T int | time.Duration](v *T, def T) {
 
 // Known judges a ticket that was redeemed here before, without I/O. The second
 // result is false when it was not; then Redeem must be asked. A statement that
-// is carried along is not looked at: the handle alone opens. The claims are
-// shared: nobody may change them.
+// is carried along must be the one that was verified: any other is not known,
+// even beside a handle that is. The claims are shared: nobody may change them.
 func (f *Follower) Known(p *ticket.Presentation) (*ticket.Claims, bool, error) {
-	claims, ok := f.known.GetIfPresent(p.Handle.Hash())
-	if !ok {
+	r, ok := f.known.GetIfPresent(p.Handle.Hash())
+	if !ok || p.Statement != "" && digest(p.Statement) != r.statement {
 		return nil, false, nil
 	}
-	return claims, true, f.stillGood(p, claims)
+	return r.claims, true, f.stillGood(p, r.claims)
 }
+
+// digest tells statements apart. It is keyed at random and not cryptographic: who
+// found a statement with the digest of the true one would have the handle that
+// goes with it, and gain nothing.
+func digest(statement string) uint64 { return maphash.String(digestSeed, statement) }
+
+var digestSeed = maphash.MakeSeed()
 
 // stillGood repeats, for a remembered ticket, what can change with time or
 // differs from one presentation to the next.
@@ -227,8 +241,8 @@ func (f *Follower) fly(ctx context.Context, statement string, hash ticket.Hash) 
 
 func (f *Follower) lookUp(ctx context.Context, statement string, hash ticket.Hash) (*ticket.Claims, error) {
 	if statement == "" {
-		if err := f.cold.Acquire(ctx, 1); err != nil {
-			return nil, errCold
+		if err := f.awaitTurn(ctx); err != nil {
+			return nil, err
 		}
 		defer f.cold.Release(1)
 		var err error
@@ -241,8 +255,19 @@ func (f *Follower) lookUp(ctx context.Context, statement string, hash ticket.Has
 	if err != nil {
 		return nil, err
 	}
-	f.known.Set(hash, claims)
+	f.known.Set(hash, &redeemed{claims, digest(statement)})
 	return claims, nil
+}
+
+// awaitTurn takes a place among the redeems in flight. It waits half the time at
+// most: whoever gets a turn shall have time left to be answered.
+func (f *Follower) awaitTurn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, f.config.RedeemTimeout/2)
+	defer cancel()
+	if err := f.cold.Acquire(ctx, 1); err != nil {
+		return errCold
+	}
+	return nil
 }
 
 // rememberRefusal keeps the answers that will not change within seconds.

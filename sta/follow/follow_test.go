@@ -71,14 +71,14 @@ func (noAudit) Append(context.Context, sta.Event) error { return nil }
 // bubble, and stops with the test.
 type world struct {
 	*follow.Follower
-	t      *testing.T
+	t      testing.TB
 	source *source
 	client *sta.Client
 	cut    func(*ticket.Revocation) int
 	lost   chan error
 }
 
-func newWorld(t *testing.T, change func(*world, *follow.Config)) *world {
+func newWorld(t testing.TB, change func(*world, *follow.Config)) *world {
 	t.Helper()
 	_, root, err := ed25519.GenerateKey(rand.Reader)
 	must(t, err)
@@ -132,7 +132,7 @@ func (w *world) issue(lifetime time.Duration) (sta.Issued, *ticket.Presentation)
 	return issued, &ticket.Presentation{Form: ticket.FormHandle, Handle: issued.Handle}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -168,6 +168,29 @@ func TestRedeemedOnceThenKnown(t *testing.T) {
 	}
 	_, err = w.Redeem(t.Context(), named)
 	wantReason(t, err, ticket.WrongAuthority)
+}
+
+// A statement beside a known handle is still judged: only the one that was
+// verified is known, and another's is refused, first time or not.
+func TestStatementBesideKnownHandle(t *testing.T) {
+	w := newWorld(t, nil)
+	w.run()
+	issued, p := w.issue(0)
+	other, _ := w.issue(0)
+	_, err := w.Redeem(t.Context(), p)
+	must(t, err)
+	its := &ticket.Presentation{Form: ticket.FormToken, Handle: issued.Handle, Statement: issued.Statement}
+	if _, known, err := w.Known(its); !known || err != nil {
+		t.Errorf("with its own statement: known %v, %v", known, err)
+	}
+	swapped := &ticket.Presentation{Form: ticket.FormToken, Handle: issued.Handle, Statement: other.Statement}
+	for range 2 {
+		if _, known, _ := w.Known(swapped); known {
+			t.Error("known by another's statement")
+		}
+		_, err = w.Redeem(t.Context(), swapped)
+		wantReason(t, err, ticket.Mismatch)
+	}
 }
 
 // A storm of the same unknown ticket is one question to the authority, and
