@@ -56,6 +56,7 @@ clean: ## remove what make built
 tools:
 	@missing=; \
 	command -v curl >/dev/null || missing="$$missing curl"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	command -v gcc >/dev/null || missing="$$missing gcc"; \
 	echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1 || missing="$$missing libc6-dev"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \

@@ -12,12 +12,13 @@
 //	resolve     Resolver: addresses of a name that is allowed
 //	address     the snapshot's rules, on the resolved address; again in the dialer
 //	dial        exactly what was checked
-//	register    in the registry of live tunnels; then revocation once more
-//	relay       tunnel.Relay, until an end, an idle limit, expiry or revocation
+//	register    in the registry of live tunnels; then revocations and keys once more
+//	relay       tunnel.Relay, until an end, an idle limit, expiry, or what ends the ticket
 //	account     once, to Hooks.Closed
 //
-// The gateway owns no goroutine but those of the tunnels it serves, logs
-// nothing and counts nothing: Hooks tell others. Policy, address rules and
+// The gateway owns no goroutine but those of the tunnels it serves, and while it
+// cuts many of them, those that close them. It logs nothing and counts nothing:
+// Hooks tell others. Policy, address rules and
 // resolver stand together in a [Snapshot] behind one atomic pointer and are
 // replaced whole.
 package gateway

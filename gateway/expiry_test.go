@@ -56,33 +56,6 @@ func TestExpiryGoesByTheClock(t *testing.T) {
 	})
 }
 
-// A stolen ticket does not fill a gateway.
-func TestTunnelsPerTicket(t *testing.T) {
-	var r registry
-	claims := &ticket.Claims{Family: "f"}
-	lives := make([]*live, maxPerTicket)
-	for i := range lives {
-		var err error
-		if lives[i], err = r.enter(claims, pipe{}); err != nil {
-			t.Fatalf("tunnel %d: %v", i+1, err)
-		}
-	}
-	if _, err := r.enter(claims, pipe{}); asRefusal(err).Label != labelTooMany {
-		t.Errorf("one too many: %v", err)
-	}
-	if _, err := r.enter(&ticket.Claims{Family: "g"}, pipe{}); err != nil {
-		t.Errorf("another ticket: %v", err)
-	}
-	r.leave(lives[0])
-	r.leave(lives[0])
-	if _, err := r.enter(claims, pipe{}); err != nil {
-		t.Errorf("after one has ended: %v", err)
-	}
-	if r.len() != maxPerTicket+1 {
-		t.Errorf("%d counted", r.len())
-	}
-}
-
 // pipe is a stream that need not be half-closed.
 type pipe struct{ net.Conn }
 

@@ -51,7 +51,14 @@ func sourceOf(remote netip.AddrPort) netip.Prefix {
 	return prefix
 }
 
-func (f *failures) count(source netip.Prefix) {
+// count notes a refused ticket, unless the refusal says nothing against whoever
+// showed it: that the authority cannot be asked, or that a good ticket's turn is
+// still to come.
+func (f *failures) count(source netip.Prefix, why ticket.Reason) {
+	switch why {
+	case ticket.Unavailable, ticket.Busy, ticket.Held:
+		return
+	}
 	limiter, _ := f.sources.ComputeIfAbsent(source, func() (*rate.Limiter, bool) {
 		every := rate.Every(time.Minute / time.Duration(f.perMinute))
 		return rate.NewLimiter(every, f.perMinute), false

@@ -20,8 +20,11 @@ type Redeemer interface {
 	Known(*ticket.Presentation) (*ticket.Claims, bool, error)
 	// Redeem judges a ticket with the authority's help.
 	Redeem(context.Context, *ticket.Presentation) (*ticket.Claims, error)
-	// Revoked tells whether a good ticket has been revoked since.
+	// Revoked tells whether a good ticket has been revoked since, or is held back.
 	Revoked(*ticket.Claims) bool
+	// KeyGone tells whether a key that signed a good ticket has been taken out
+	// of the authority's set since.
+	KeyGone(keyID string) bool
 }
 
 // Resolver gives the addresses of a name. *net.Resolver is one; "no such name"
@@ -152,12 +155,20 @@ func (g *Gateway) Use(s Snapshot) { g.snapshot.Store(&s) }
 // Live is the number of live tunnels.
 func (g *Gateway) Live() int { return g.registry.len() }
 
-// Cut ends the live tunnels that a revocation covers and says how many there
-// were. Tunnels being set up find the revocation themselves, if the Redeemer
-// knows of it before Cut is called.
-func (g *Gateway) Cut(r *ticket.Revocation) int {
-	return g.registry.end(r.Family, EndedRevoked)
+// Cut ends the live tunnels of an authority's tickets that its revocation covers
+// now, and says how many there were; those of another authority are not its to
+// end, though they be of a user with the same name. Tunnels being set up find the
+// revocation themselves, if the Redeemer knows of it before Cut is called. It
+// returns when all are closed, and holds up nobody else's meanwhile.
+func (g *Gateway) Cut(authority string, r *ticket.Revocation) int {
+	return g.registry.end(authority, r, g.config.Now())
 }
+
+// CutKeys ends the live tunnels of an authority's tickets that were signed by a
+// key which its set does not name, and says how many there were. Tunnels being
+// set up find that themselves, if the Redeemer goes by the set before CutKeys is
+// called.
+func (g *Gateway) CutKeys(set *ticket.KeySet) int { return g.registry.endKeys(set) }
 
 // EndAll ends every live tunnel; for shutdown.
 func (g *Gateway) EndAll() int { return g.registry.endAll(EndedShutdown) }

@@ -69,11 +69,9 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 		return err
 	}
 	defer g.registry.leave(live)
-	// Whoever was revoked since the ticket was judged is either found here or
-	// found in the registry by Cut.
-	if g.config.Redeemer.Revoked(claims) {
+	if err := g.lookAgain(claims); err != nil {
 		service.Close()
-		return refuseTicket(ticket.Refuse(ticket.Revoked, "revoked while the tunnel was set up"))
+		return err
 	}
 	client, err := n.Succeed()
 	if err != nil {
@@ -113,15 +111,27 @@ func (g *Gateway) admit(ctx context.Context, a *Attempt, c tunnel.Credential) (*
 		err = ticket.Refuse(ticket.NotSupported, "bound to a client key, which this gateway cannot check")
 	}
 	if err != nil {
-		switch ticket.ReasonOf(err) {
-		case ticket.Unavailable, ticket.Busy:
-		default:
-			g.failures.count(source)
-		}
+		g.failures.count(source, ticket.ReasonOf(err))
 		return nil, nil, refuseTicket(err)
 	}
 	a.Claims = claims
 	return claims, &p, nil
+}
+
+// lookAgain is for a tunnel that has entered the registry: its ticket may have
+// been revoked, or the key that signed it taken out of the authority's set,
+// after the ticket was judged. The Redeemer knows of either before Cut or CutKeys
+// looks into the registry. So a tunnel that entered too late for them finds it
+// here; and one for which it came too late here is in the registry, where they
+// find it, be its client still to be told of success or not.
+func (g *Gateway) lookAgain(claims *ticket.Claims) error {
+	if g.config.Redeemer.Revoked(claims) {
+		return refuseTicket(ticket.Refuse(ticket.Revoked, "revoked, or held back, while the tunnel was set up"))
+	}
+	if g.config.Redeemer.KeyGone(claims.KeyID) {
+		return refuseTicket(ticket.Refuse(ticket.BadSignature, "its signing key was revoked while the tunnel was set up"))
+	}
+	return nil
 }
 
 // allow asks the policy about the target. It returns the listed name whose address rules hold,

@@ -131,7 +131,7 @@ func TestTicketsRefused(t *testing.T) {
 	w := newWorld(t, options{failures: 1000})
 	handle := w.issue(nil).Handle.Reveal()
 	revoked := w.issue(nil)
-	_, err := w.authority.Revoke(t.Context(), w.client, revoked.ID)
+	_, err := w.authority.Revoke(t.Context(), w.client, sta.RevokeRequest{Ticket: revoked.ID})
 	must(t, err)
 	expired := w.issue(func(r *sta.IssueRequest) { r.Lifetime = time.Second })
 	plant := func(change func(*ticket.Claims), key *ticket.Signer) string { return w.plant(t, change, key) }
@@ -311,6 +311,7 @@ func TestDestinationsRefused(t *testing.T) {
 // is told in time. A name that hangs does not keep an address from being matched
 // back to another.
 func TestResolverHangs(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, options{list: "slow.example.com:PORT", setUp: time.Second})
 	handle := w.issue(nil).Handle.Reveal()
 	_, err := w.open(handle, "slow.example.com", w.port)
@@ -373,7 +374,7 @@ func TestRevocationCutsLiveTunnels(t *testing.T) {
 		conns = append(conns, conn)
 	}
 	stays := w.mustOpen(other.Handle.Reveal(), "mail.example.com", w.port)
-	result, err := w.authority.Revoke(t.Context(), w.client, mine.ID)
+	result, err := w.authority.Revoke(t.Context(), w.client, sta.RevokeRequest{Ticket: mine.ID})
 	must(t, err)
 	if len(result.Gateways) != 1 || !result.Gateways[0].Answered || result.Gateways[0].Cut != tunnels || result.Gateways[0].Name != "gw-1" {
 		t.Errorf("result %+v", result)
@@ -395,47 +396,8 @@ func TestRevocationCutsLiveTunnels(t *testing.T) {
 	}
 }
 
-// A revocation that comes between the ticket's check and the registry is found
-// by the second look.
-func TestRevokedDuringSetUp(t *testing.T) {
-	w := newWorld(t, options{})
-	issued := w.issue(nil)
-	looking, go_ := make(chan struct{}), make(chan struct{})
-	g := w.snapshot("held.example.com:"+w.service, netip.AddrPort{})
-	g.Resolver = resolverFunc(func(context.Context, string, string) ([]netip.Addr, error) {
-		close(looking)
-		<-go_
-		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
-	})
-	g.Address = policy.NewAddressRules(policy.AddressConfig{
-		Pinned: map[string][]netip.Addr{"held.example.com": {netip.MustParseAddr("127.0.0.1")}},
-	})
-	w.gateway.Use(g)
-	opened := make(chan error, 1)
-	go func() {
-		_, err := w.open(issued.Handle.Reveal(), "held.example.com", w.port)
-		opened <- err
-	}()
-	next(t, looking, "look-up")
-	_, err := w.authority.Revoke(t.Context(), w.client, issued.ID)
-	must(t, err)
-	close(go_)
-	var reply *socks.ReplyError
-	if err := next(t, opened, "answer"); !errors.As(err, &reply) || reply.Reply != socks.NotAllowed {
-		t.Errorf("%v", err)
-	}
-	if r := next(t, w.refused, "refusal"); r.why.Label != string(ticket.Revoked) {
-		t.Errorf("label %s", r.why.Label)
-	}
-}
-
-type resolverFunc func(context.Context, string, string) ([]netip.Addr, error)
-
-func (f resolverFunc) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
-	return f(ctx, network, host)
-}
-
 func TestTunnelsEndWithTheirTicket(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, options{})
 	fixed := false
 	const life = time.Hour
@@ -462,6 +424,7 @@ func TestTunnelsEndWithTheirTicket(t *testing.T) {
 // A source that guesses gets a few places to redeem at and no more. Devices
 // behind the same address get in all the same, at once if their ticket is known.
 func TestGuessersQueue(t *testing.T) {
+	t.Parallel() // it waits
 	holding := &holding{Source: nil, hold: make(chan struct{}), asked: make(chan struct{}, 64)}
 	w := newWorld(t, options{failures: 100, source: func(s follow.Source) follow.Source { holding.Source = s; return holding }})
 	known := w.issue(nil).Handle.Reveal()
@@ -601,6 +564,7 @@ func TestPolicyIsReplacedWhole(t *testing.T) {
 }
 
 func TestIdleTunnelsEnd(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, options{relay: tunnel.Limits{Idle: 300 * time.Millisecond}})
 	conn := w.mustOpen(w.issue(nil).Handle.Reveal(), "mail.example.com", w.port)
 	if _, err := conn.Read(make([]byte, 1)); err == nil {

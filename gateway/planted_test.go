@@ -35,7 +35,7 @@ func (w *world) plant(t *testing.T, change func(*ticket.Claims), signer *ticket.
 	must(t, err)
 	must(t, w.store.Put(t.Context(), &sta.Record{
 		ID: c.ID, Hash: c.Handle, Family: c.Family, User: c.User, Device: c.Device,
-		Issued: now, Expires: now.Add(2 * time.Hour), Refreshable: true, Client: "thief", Statement: statement,
+		Issued: c.Issued, Expires: now.Add(2 * time.Hour), Refreshable: true, Client: "thief", Statement: statement,
 	}))
 	return handle.Reveal()
 }

@@ -35,7 +35,8 @@ const (
 )
 
 // refuseTicket makes no difference between tickets: whoever tries handles must
-// not learn which are wrong, unknown, expired or revoked.
+// not learn which are wrong, unknown, expired or revoked. Nor which are held back:
+// that one is good, and will be, is more than a thief is to be told.
 func refuseTicket(err error) *tunnel.Refusal {
 	return &tunnel.Refusal{
 		Reply: socks.NotAllowed, Status: http.StatusProxyAuthRequired,

@@ -9,11 +9,52 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/sallyport/sallyport/gateway/policy"
+	"github.com/sallyport/sallyport/sta/ticket"
 	"github.com/sallyport/sallyport/tunnel"
 	"github.com/sallyport/sallyport/tunnel/socks"
 )
+
+// No ticket is refused in another way than any other: only the label tells.
+func TestRefusedTicketsLookAlike(t *testing.T) {
+	want := refuseTicket(ticket.Refuse(ticket.Unknown, "unknown"))
+	for _, reason := range []ticket.Reason{ticket.Revoked, ticket.Held, ticket.Expired, ticket.BadSignature, ticket.Unavailable} {
+		got := refuseTicket(ticket.Refuse(reason, "for a reason"))
+		if got.Reply != want.Reply || got.Status != want.Status || got.Label != string(reason) {
+			t.Errorf("%s: %+v", reason, got)
+		}
+	}
+}
+
+// A source is suspected for tickets that are bad, and not for those that merely
+// cannot be judged, or have to wait.
+func TestFailuresThatCount(t *testing.T) {
+	const limit = 100
+	source := netip.MustParsePrefix("192.0.2.1/32")
+	now := time.Unix(1_800_000_000, 0)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for reason, counts := range map[ticket.Reason]bool{
+		ticket.Held: false, ticket.Unavailable: false, ticket.Busy: false,
+		ticket.Unknown: true, ticket.Revoked: true, ticket.BadSignature: true,
+	} {
+		f, err := newFailures(limit, func() time.Time { return now })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range limit {
+			f.count(source, reason)
+		}
+		for range maxSuspects {
+			f.suspects <- struct{}{} // no place for a suspect is free
+		}
+		if _, err := f.queue(ended, source); (err != nil) != counts {
+			t.Errorf("after %d times %s: %v", limit, reason, err)
+		}
+	}
+}
 
 // What a client is told goes by the cause, however deep it is wrapped.
 func TestRepliesByCause(t *testing.T) {

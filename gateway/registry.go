@@ -1,44 +1,51 @@
 package gateway
 
 import (
+	"iter"
 	"sync"
+	"time"
 
 	"github.com/sallyport/sallyport/sta/ticket"
 	"github.com/sallyport/sallyport/tunnel"
 )
 
-// Ended is why the gateway itself ended a tunnel.
-type Ended string
+// registry holds the live tunnels, and finds them by whatever a revocation may
+// name. A tunnel takes its lock when it begins and when it ends, and never
+// between.
+//
+//	id, family, user, device ──► held ◄──► held ◄──► held     tickets that bear the name
+//	                               └─► live ◄──► live         the ticket's tunnels
+//
+// Tunnels may be hundreds of thousands, most of them one or two to a ticket. So
+// tickets are indexed and not tunnels, and every list is chained through its own
+// members: sets would take more memory than what is in them.
+type registry struct {
+	mu    sync.Mutex
+	named [names]map[string]*held // the first of each list
+	count int                     // of tunnels
+}
+
+// name is what tickets are found by.
+type name int
 
 const (
-	// EndedRevoked: the ticket was revoked.
-	EndedRevoked Ended = "revoked"
-	// EndedExpired: the ticket expired.
-	EndedExpired Ended = "expired"
-	// EndedShutdown: the gateway was stopped.
-	EndedShutdown Ended = "shutdown"
+	byTicket name = iota // every ticket has an id, and a family
+	byFamily
+	byUser // users and devices may be ""; nobody asks for that
+	byDevice
+	names
 )
 
-// registry holds the live tunnels, by ticket family. A tunnel takes its lock
-// when it begins and when it ends, and never between.
-type registry struct {
-	mu       sync.Mutex
-	families map[string]map[*live]struct{}
-	count    int
+// held is a ticket with live tunnels. All of it is the registry's, under its
+// lock, but for the claims, which nobody changes.
+type held struct {
+	claims   *ticket.Claims
+	tunnels  *live // the first
+	ofFamily *int  // live tunnels of the family, shared by its tickets
+	near     [names]neighbours
 }
 
-// live is a tunnel that somebody else may end.
-//
-//	enter ──► service known ──join──► both known ──leave──► gone
-//	              └──────── end ─────────┘
-type live struct {
-	family string
-
-	mu      sync.Mutex
-	service tunnel.Stream
-	client  tunnel.Stream // nil until join
-	cause   Ended         // "" until end; the first cause stays
-}
+type neighbours struct{ before, after *held }
 
 // maxPerTicket bounds the live tunnels of one ticket family: enough for any
 // device, and for a test that plays many, but not for one stolen ticket to fill
@@ -47,21 +54,22 @@ const maxPerTicket = 10_000
 
 // enter adds a tunnel whose client is still to come.
 func (r *registry) enter(claims *ticket.Claims, service tunnel.Stream) (*live, error) {
-	l := &live{family: claims.Family, service: service}
+	l := &live{service: service}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.families == nil {
-		r.families = make(map[string]map[*live]struct{})
-	}
-	members := r.families[l.family]
-	if len(members) >= maxPerTicket {
+	if kin := r.named[byFamily][claims.Family]; kin != nil && *kin.ofFamily >= maxPerTicket {
 		return nil, refuseTooMany()
 	}
-	if members == nil {
-		members = make(map[*live]struct{}, 1)
-		r.families[l.family] = members
+	h := r.find(claims)
+	if h == nil {
+		h = r.add(claims)
 	}
-	members[l] = struct{}{}
+	l.ticket, l.after = h, h.tunnels
+	if l.after != nil {
+		l.after.before = l
+	}
+	h.tunnels = l
+	*h.ofFamily++
 	r.count++
 	return l, nil
 }
@@ -70,15 +78,24 @@ func (r *registry) enter(claims *ticket.Claims, service tunnel.Stream) (*live, e
 func (r *registry) leave(l *live) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	members := r.families[l.family]
-	if _, there := members[l]; !there {
+	h := l.ticket
+	if h == nil {
 		return
 	}
-	delete(members, l)
-	if len(members) == 0 {
-		delete(r.families, l.family)
+	if l.after != nil {
+		l.after.before = l.before
 	}
+	if l.before != nil {
+		l.before.after = l.after
+	} else {
+		h.tunnels = l.after
+	}
+	l.ticket, l.before, l.after = nil, nil, nil
+	*h.ofFamily--
 	r.count--
+	if h.tunnels == nil {
+		r.drop(h)
+	}
 }
 
 func (r *registry) len() int {
@@ -87,72 +104,166 @@ func (r *registry) len() int {
 	return r.count
 }
 
-// end ends the tunnels of a family and says how many it was that ended them.
-func (r *registry) end(family string, cause Ended) int {
-	r.mu.Lock()
-	members := make([]*live, 0, len(r.families[family]))
-	for l := range r.families[family] {
-		members = append(members, l)
+// find gives the ticket that has all that tunnels are ended by in common with
+// these claims, or nil. An id alone would not do: authorities draw them without
+// asking one another, and a statement may have been signed twice.
+func (r *registry) find(claims *ticket.Claims) *held {
+	for h := range r.list(byTicket, claims.ID) {
+		if h.claims == claims || endsWith(h.claims, claims) {
+			return h
+		}
 	}
+	return nil
+}
+
+// endsWith tells whether whatever ends a tunnel of one ends those of the other.
+func endsWith(a, b *ticket.Claims) bool {
+	return namesOf(a) == namesOf(b) && a.Issued.Equal(b.Issued) &&
+		a.Authority == b.Authority && a.KeyID == b.KeyID
+}
+
+func namesOf(c *ticket.Claims) [names]string {
+	return [names]string{byTicket: c.ID, byFamily: c.Family, byUser: c.User, byDevice: c.Device}
+}
+
+// add puts a ticket at the head of the lists of its names.
+func (r *registry) add(claims *ticket.Claims) *held {
+	h := &held{claims: claims}
+	if kin := r.named[byFamily][claims.Family]; kin != nil {
+		h.ofFamily = kin.ofFamily
+	} else {
+		h.ofFamily = new(int)
+	}
+	for by, text := range namesOf(claims) {
+		if r.named[by] == nil {
+			r.named[by] = make(map[string]*held)
+		}
+		if next := r.named[by][text]; next != nil {
+			h.near[by].after, next.near[by].before = next, h
+		}
+		r.named[by][text] = h
+	}
+	return h
+}
+
+// drop takes a ticket out of the lists of its names.
+func (r *registry) drop(h *held) {
+	for by, text := range namesOf(h.claims) {
+		before, after := h.near[by].before, h.near[by].after
+		if after != nil {
+			after.near[by].before = before
+		}
+		switch {
+		case before != nil:
+			before.near[by].after = after
+		case after != nil:
+			r.named[by][text] = after
+		default:
+			delete(r.named[by], text)
+		}
+	}
+}
+
+// list gives the tickets that bear a name.
+func (r *registry) list(by name, text string) iter.Seq[*held] {
+	return func(yield func(*held) bool) {
+		for h := r.named[by][text]; h != nil; h = h.near[by].after {
+			if !yield(h) {
+				return
+			}
+		}
+	}
+}
+
+// all gives every ticket.
+func (r *registry) all() iter.Seq[*held] {
+	return func(yield func(*held) bool) {
+		for id := range r.named[byTicket] {
+			for h := range r.list(byTicket, id) {
+				if !yield(h) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// among gives tickets of which some may be covered by a revocation, and besides
+// which none is. Whether one is, [ticket.Revocation.Covers] says and nobody else.
+func (r *registry) among(v *ticket.Revocation) iter.Seq[*held] {
+	switch {
+	case v.Ticket != "":
+		return r.list(byTicket, v.Ticket)
+	case v.Family != "":
+		return r.list(byFamily, v.Family)
+	case v.User != "" && v.Device != "":
+		return r.shorter(v.User, v.Device)
+	case v.User != "":
+		return r.list(byUser, v.User)
+	case v.Device != "":
+		return r.list(byDevice, v.Device)
+	}
+	return r.all()
+}
+
+// shorter gives the tickets of a user or those of a device, whichever are fewer:
+// an account may be on a thousand devices, and a name be that of a hundred
+// thousand. It finds out by going along both until one ends.
+func (r *registry) shorter(user, device string) iter.Seq[*held] {
+	u, d := r.named[byUser][user], r.named[byDevice][device]
+	for u != nil && d != nil {
+		u, d = u.near[byUser].after, d.near[byDevice].after
+	}
+	if u == nil {
+		return r.list(byUser, user)
+	}
+	return r.list(byDevice, device)
+}
+
+// end ends the tunnels of an authority's tickets that its revocation covers at a
+// moment, and says how many it was that ended them.
+func (r *registry) end(authority string, v *ticket.Revocation, now time.Time) int {
+	r.mu.Lock()
+	found := tunnelsOf(r.among(v), coveredBy(authority, v, now))
 	r.mu.Unlock()
-	return endEach(members, cause)
+	return endEach(found, EndedRevoked)
+}
+
+func coveredBy(authority string, v *ticket.Revocation, now time.Time) func(*ticket.Claims) bool {
+	return func(c *ticket.Claims) bool {
+		subject := c.Subject()
+		return c.Authority == authority && v.Covers(&subject, now)
+	}
+}
+
+// endKeys ends the tunnels of an authority's tickets that none of its keys
+// signed. It looks at all tickets: keys are replaced a few times a year.
+func (r *registry) endKeys(set *ticket.KeySet) int {
+	r.mu.Lock()
+	found := tunnelsOf(r.all(), func(c *ticket.Claims) bool {
+		return c.Authority == set.Authority && !set.Names(c.KeyID)
+	})
+	r.mu.Unlock()
+	return endEach(found, EndedKey)
 }
 
 func (r *registry) endAll(cause Ended) int {
 	r.mu.Lock()
-	members := make([]*live, 0, r.count)
-	for _, family := range r.families {
-		for l := range family {
-			members = append(members, l)
-		}
-	}
+	found := tunnelsOf(r.all(), func(*ticket.Claims) bool { return true })
 	r.mu.Unlock()
-	return endEach(members, cause)
+	return endEach(found, cause)
 }
 
-// endEach closes outside the registry's lock: a close may take a moment.
-func endEach(members []*live, cause Ended) int {
-	n := 0
-	for _, l := range members {
-		if l.end(cause) {
-			n++
+// tunnelsOf gives the tunnels of those tickets.
+func tunnelsOf(among iter.Seq[*held], those func(*ticket.Claims) bool) []*live {
+	var found []*live
+	for h := range among {
+		if !those(h.claims) {
+			continue
+		}
+		for l := h.tunnels; l != nil; l = l.after {
+			found = append(found, l)
 		}
 	}
-	return n
-}
-
-// end cuts both sides off, without a goodbye: what the kernel still holds for
-// the client is not for it any more, and a client that takes nothing must not
-// hold up the next tunnel's end. The relay notices and returns. It tells whether
-// it was this call that ended the tunnel.
-func (l *live) end(cause Ended) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cause != "" {
-		return false
-	}
-	l.cause = cause
-	tunnel.Abort(l.service)
-	if l.client != nil {
-		tunnel.Abort(l.client)
-	}
-	return true
-}
-
-// join adds the client's side. If the tunnel was ended meanwhile the client is
-// closed at once.
-func (l *live) join(client tunnel.Stream) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.client = client
-	if l.cause != "" {
-		tunnel.Abort(client)
-	}
-}
-
-// ended is the cause, or "" for a tunnel that ended by itself.
-func (l *live) ended() Ended {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cause
+	return found
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/sta"
 	"github.com/sallyport/sallyport/sta/follow"
+	"github.com/sallyport/sallyport/sta/revlog"
 	"github.com/sallyport/sallyport/sta/ticket"
 	"github.com/sallyport/sallyport/tunnel"
 	"github.com/sallyport/sallyport/tunnel/socks"
@@ -45,15 +46,18 @@ type world struct {
 	store     sta.Store
 	authority *sta.Authority
 	gateway   *gateway.Gateway
+	root      ed25519.PrivateKey
 	signer    *ticket.Signer
-	keys      *ticket.KeySet
+	second    *ticket.Signer // its key is in the set too, until takeKeyOut
 	clock     clock
-	client    *sta.Client
-	addr      string // of the gateway
-	service   string // port of the service
-	port      uint16
-	resolver  *names
-	roots     *x509.CertPool
+	// takeKeyOut has the root sign a set without the second key.
+	takeKeyOut func()
+	client     *sta.Client
+	addr       string // of the gateway
+	service    string // port of the service
+	port       uint16
+	resolver   *names
+	roots      *x509.CertPool
 
 	refused  chan refusal
 	opened   chan *gateway.Attempt
@@ -181,22 +185,41 @@ func (w *world) startService(serve func(net.Conn)) {
 }
 
 func (w *world) startAuthority() {
-	_, root, err := ed25519.GenerateKey(rand.Reader)
+	var err error
+	_, w.root, err = ed25519.GenerateKey(rand.Reader)
 	must(w.t, err)
-	_, key, err := ed25519.GenerateKey(rand.Reader)
+	var keys [2]ed25519.PublicKey
+	for i, signer := range []**ticket.Signer{&w.signer, &w.second} {
+		public, key, err := ed25519.GenerateKey(rand.Reader)
+		must(w.t, err)
+		keys[i] = public
+		*signer, err = ticket.NewSigner(authority, key)
+		must(w.t, err)
+	}
+	pin := ticket.Pin(w.root.Public().(ed25519.PublicKey))
+	set, err := ticket.VerifyKeySet(w.putKeys(1, keys[:]...), authority, pin)
 	must(w.t, err)
-	signed, err := ticket.SignKeySet(root, authority, 1, time.Now(), []ed25519.PublicKey{key.Public().(ed25519.PublicKey)})
-	must(w.t, err)
-	w.keys, err = ticket.VerifyKeySet(signed, authority, ticket.Pin(root.Public().(ed25519.PublicKey)))
-	must(w.t, err)
-	w.signer, err = ticket.NewSigner(authority, key)
-	must(w.t, err)
+	w.takeKeyOut = func() {
+		w.putKeys(2, keys[0])
+		must(w.t, w.authority.Look(w.t.Context()))
+	}
 	w.authority, err = sta.New(sta.Config{
-		ID: authority, Audience: []string{fqdn}, Signer: w.signer, Keys: w.keys,
+		ID: authority, Audience: []string{fqdn}, Signer: w.signer, Keys: set, Pin: pin,
 		Store: w.store, Audit: noAudit{}, Now: w.clock.now,
 	})
 	must(w.t, err)
-	w.t.Cleanup(func() { w.store.Close() })
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = w.authority.Run(ctx) })
+	w.t.Cleanup(func() { cancel(); running.Wait(); w.store.Close() })
+}
+
+// putKeys signs a set of keys and stores it, as an operator does.
+func (w *world) putKeys(version uint64, keys ...ed25519.PublicKey) (signed string) {
+	signed, err := ticket.SignKeySet(w.root, authority, version, time.Now(), keys)
+	must(w.t, err)
+	must(w.t, w.store.PutKeySet(w.t.Context(), sta.SignedKeySet{Version: version, Signed: signed}))
+	return signed
 }
 
 func (w *world) startGateway(o options) {
@@ -210,9 +233,14 @@ func (w *world) startGateway(o options) {
 	if o.source != nil {
 		source = o.source(source)
 	}
+	log, err := revlog.Open("", "")
+	must(w.t, err)
+	w.t.Cleanup(func() { log.Close() })
 	follower, err := follow.New(follow.Config{
-		Gateway: "gw-1", Audience: fqdn, Source: source, Keys: w.keys, Now: w.clock.now,
-		Cut: func(r *ticket.Revocation) int { return w.gateway.Cut(r) },
+		Gateway: "gw-1", Audience: fqdn, Authority: authority, Keys: w.authority.Keys, Now: w.clock.now,
+		Nodes: []follow.Node{{Name: "local", Source: source}}, Log: log,
+		Cut:     func(r *ticket.Revocation) int { return w.gateway.Cut(authority, r) },
+		CutKeys: func(set *ticket.KeySet) int { return w.gateway.CutKeys(set) },
 	})
 	must(w.t, err)
 
@@ -252,6 +280,13 @@ func (w *world) startGateway(o options) {
 	running.Go(func() { _ = follower.Run(ctx) })
 	running.Go(func() { _ = server.Serve(ctx, listener) })
 	w.t.Cleanup(func() { cancel(); running.Wait() })
+
+	// Whoever sets the clock afterwards shall not make the first word of the
+	// authority look as if somebody had held it back.
+	_, err = follower.Redeem(ctx, &ticket.Presentation{Form: ticket.FormHandle, Handle: ticket.NewHandle()})
+	if ticket.ReasonOf(err) != ticket.Unknown {
+		w.t.Fatalf("a ticket that nobody issued: %v", err)
+	}
 }
 
 func (w *world) snapshot(list string, own netip.AddrPort) gateway.Snapshot {

@@ -38,17 +38,19 @@ const (
 // Event is one line of the audit log. What a client chose in it is bounded and
 // free of control and bidi characters.
 type Event struct {
-	Time   time.Time
-	Action Action
-	Result Result
-	Reason ticket.Reason // unless Result is ok
-	Ticket string        // the ticket's id
-	Client string        // the client's name
-	User   string
-	Device string
-	App    string
-	Source string // address the client called from, "" in the same process
-	Text   string // the same, for people
+	Time     time.Time
+	Action   Action
+	Result   Result
+	Reason   ticket.Reason // unless Result is ok
+	Ticket   string        // the ticket's id
+	Scope    string        // of a revocation; see [ticket.Revocation.Scope]
+	Client   string        // the client's name
+	Operator string        // who used the client, as it says
+	User     string
+	Device   string
+	App      string
+	Source   string // address the client called from, "" in the same process
+	Text     string // the same, for people
 }
 
 // auditRefusal notes that a client was told no. The refusal stands whether or

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"sync"
 	"time"
 
+	"github.com/sallyport/sallyport/sta/revlog"
 	"github.com/sallyport/sallyport/sta/ticket"
 )
 
@@ -22,8 +23,18 @@ type Config struct {
 	// name the signer's key.
 	Signer *ticket.Signer
 	Keys   *ticket.KeySet
-	// Store keeps the tickets. The caller closes it, after Run has ended.
+	// Store keeps what the nodes of the authority share. The caller closes it,
+	// after Run has ended.
 	Store Store
+	// Node is this node's name, for people. "" means the authority's ID.
+	Node string
+	// Log is this node's copy of the logs of revocations, with a writer of its
+	// own. nil means one that ends with the process: for tests. The caller
+	// closes it, after Run has ended.
+	Log *revlog.Log
+	// Pin is the fingerprint of the authority's root key: with it, a newer key
+	// set in the store is taken over. "" means that the set never changes.
+	Pin string
 	// Audit keeps the record of what was done.
 	Audit AuditLog
 	// Now is the clock that stamps tickets. nil means time.Now.
@@ -33,6 +44,9 @@ type Config struct {
 	CutWait time.Duration
 	// SweepEvery is how often Run drops what is past its time. 0 means 1 min.
 	SweepEvery time.Duration
+	// LookEvery is how often Run looks into the store when nothing wakes it. 0
+	// means 1 s.
+	LookEvery time.Duration
 	// Keep is how long expired tickets, and revocations of them, are kept: so
 	// long they can be listed and revoked. At least, and by default, [MinKeep].
 	Keep time.Duration
@@ -45,12 +59,25 @@ type Config struct {
 type Hooks struct {
 	Issued      func(client string)
 	Redeemed    func(reason ticket.Reason) // "" when the ticket is good
-	Revoked     func(already bool)
+	Revoked     func(scope string, already bool)
 	Refused     func(action Action, reason ticket.Reason) // of issue and revoke
 	AuditFailed func(err error)
 	Swept       func(Swept)
 	SweepFailed func(err error)
+	// LookFailed is told when the store cannot be looked into, and with nil when
+	// it can again.
+	LookFailed func(err error)
+	// WroteBack is told how many entries the store had lost.
+	WroteBack func(entries int)
+	// ClocksApart is told by how much the clock of another node differs, once it
+	// is more than may be, and with 0 when it no longer is.
+	ClocksApart func(node string, by time.Duration)
+	// KeysChanged is told of another key set in force.
+	KeysChanged func(*ticket.KeySet)
 }
+
+// Swept counts what one sweep removed.
+type Swept struct{ Tickets, Revocations int }
 
 // MinKeep is the least that Config.Keep may be. Tunnels of a ticket that is not
 // refreshable may live on past its expiry. As long as one does, there must be a
@@ -67,16 +94,17 @@ type Authority struct {
 	cutWait    time.Duration
 	sweepEvery time.Duration
 	keep       time.Duration
+	node       string
+	pin        string
 	signer     *ticket.Signer
 	store      Store
+	log        *revlog.Log
 	audit      AuditLog
 	now        func() time.Time
 	hooks      Hooks
 	followers  followers
-	// lost is the revocations that turned out to be lost, or nil. From then on,
-	// to the end of the process, nobody is told that all is well; see
-	// [Authority.Revocations].
-	lost atomic.Pointer[LostError]
+	sight      sight
+	lookEvery  time.Duration
 }
 
 // New refuses a configuration whose tickets no gateway would take: before it
@@ -92,8 +120,12 @@ func New(c Config) (*Authority, error) {
 		cutWait:    orDefault(c.CutWait, time.Second),
 		sweepEvery: orDefault(c.SweepEvery, time.Minute),
 		keep:       orDefault(c.Keep, MinKeep),
+		lookEvery:  orDefault(c.LookEvery, time.Second),
+		node:       c.Node,
+		pin:        c.Pin,
 		signer:     c.Signer,
 		store:      c.Store,
+		log:        c.Log,
 		audit:      c.Audit,
 		now:        c.Now,
 		hooks:      c.Hooks,
@@ -101,7 +133,20 @@ func New(c Config) (*Authority, error) {
 	if a.now == nil {
 		a.now = time.Now
 	}
+	if a.node == "" {
+		a.node = c.ID
+	}
+	if a.log == nil {
+		var err error
+		if a.log, err = revlog.Open("", revlog.WriterName(a.node)); err != nil {
+			return nil, err
+		}
+	}
 	a.followers.init()
+	a.sight.init(c.Keys)
+	if a.pin != "" {
+		a.noteKeys(c.Keys)
+	}
 	for _, gateway := range c.Audience {
 		if err := a.prove(c.Keys, gateway); err != nil {
 			return nil, fmt.Errorf("tickets would not be accepted at %s: %w", gateway, err)
@@ -136,7 +181,7 @@ func (c *Config) check() error {
 		return errors.New("tickets live at least 1 s")
 	case c.Keep != 0 && c.Keep < MinKeep:
 		return fmt.Errorf("expired tickets are kept for at least %s: so long they may have tunnels", MinKeep)
-	case c.CutWait < 0 || c.SweepEvery < 0:
+	case c.CutWait < 0 || c.SweepEvery < 0 || c.LookEvery < 0:
 		return errors.New("a time to wait is not negative")
 	}
 	for _, gateway := range c.Audience {
@@ -153,7 +198,7 @@ func (a *Authority) prove(keys *ticket.KeySet, gateway string) error {
 	if err != nil {
 		return err
 	}
-	now := stamp(a.now())
+	now := a.now().UTC().Truncate(time.Second)
 	hash := ticket.NewHandle().Hash()
 	statement, err := a.signer.Sign(ticket.Claims{
 		ID: newID(), Family: newID(), Audience: a.audience, Handle: hash,
@@ -170,10 +215,17 @@ func (a *Authority) prove(keys *ticket.KeySet, gateway string) error {
 // that issuing, which waits for the same disk, hardly notices.
 const sweepBatch = 1000
 
-// Run drops expired tickets and forgotten revocations until ctx ends, and
-// returns nil then. A sweep that fails is told to the hook and tried again at
-// the next turn.
+// Run follows what the other nodes do, and drops what is past its time, until ctx
+// ends, and returns nil then. What fails is told to the hooks and tried again.
 func (a *Authority) Run(ctx context.Context) error {
+	var both sync.WaitGroup
+	both.Go(func() { a.follow(ctx) })
+	both.Go(func() { a.sweepAll(ctx) })
+	both.Wait()
+	return nil
+}
+
+func (a *Authority) sweepAll(ctx context.Context) {
 	turn := time.NewTicker(a.sweepEvery)
 	defer turn.Stop()
 	for {
@@ -182,7 +234,7 @@ func (a *Authority) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-turn.C:
 		}
 	}
@@ -190,14 +242,24 @@ func (a *Authority) Run(ctx context.Context) error {
 
 func (a *Authority) sweep(ctx context.Context) error {
 	var total Swept
+	before := a.now().Add(-a.keep)
+	dropped, err := a.log.Forget(before)
+	if err != nil {
+		return err
+	}
+	if len(dropped) > 0 {
+		total.Revocations = len(dropped)
+		if err := a.store.DropEntries(ctx, dropped); err != nil {
+			return err
+		}
+	}
 	for {
-		swept, err := a.store.Sweep(ctx, a.now().Add(-a.keep), sweepBatch)
+		swept, err := a.store.Sweep(ctx, before, sweepBatch)
 		if err != nil {
 			return err
 		}
-		total.Tickets += swept.Tickets
-		total.Revocations += swept.Revocations
-		if swept.Tickets < sweepBatch && swept.Revocations < sweepBatch {
+		total.Tickets += swept
+		if swept < sweepBatch {
 			break
 		}
 	}

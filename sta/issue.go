@@ -60,12 +60,9 @@ func (a *Authority) Issue(ctx context.Context, c *Client, req IssueRequest) (Iss
 		Time: now, Action: ActionIssue, Result: ResultOK, Client: c.Name, Source: c.Source,
 		User: claimed(req.User), Device: claimed(req.Device), App: claimed(req.App),
 	}
-	issued, r, err := a.draft(c, &req, now)
-	if err == nil {
+	issued, r, err := a.make(ctx, c, &req, now)
+	if r != nil {
 		event.Ticket = issued.ID
-		if err = a.store.Put(ctx, r); err != nil {
-			err = unavailable("the ticket could not be stored", err)
-		}
 	}
 	if err != nil {
 		event.Text = "STA ticket refused" + forWhom(event) + ": " + reasonText(err)
@@ -86,11 +83,33 @@ func (a *Authority) Issue(ctx context.Context, c *Client, req IssueRequest) (Iss
 	return issued, nil
 }
 
-// draft decides and signs; it touches neither store nor audit log.
-func (a *Authority) draft(c *Client, req *IssueRequest, now time.Time) (Issued, *Record, error) {
+// make decides, signs and stores. A record that comes with an error may have been
+// stored; its ticket goes nowhere.
+func (a *Authority) make(ctx context.Context, c *Client, req *IssueRequest, now time.Time) (Issued, *Record, error) {
 	if err := c.Check(MayIssue); err != nil {
 		return Issued{}, nil, err
 	}
+	if err := a.mayIssueNow(ctx); err != nil {
+		return Issued{}, nil, err
+	}
+	issued, r, err := a.draft(c, req, now)
+	if err != nil {
+		return Issued{}, nil, err
+	}
+	err = a.store.Put(ctx, r)
+	if err == nil && a.revoked(r, now) != nil {
+		// Its user or device was revoked between the stamp and the store.
+		err = ticket.Refuse(ticket.Unavailable, "a revocation came in between; try again")
+	}
+	if err != nil {
+		a.takeBack(ctx, r)
+		return issued, r, unavailable("the ticket could not be stored", err)
+	}
+	return issued, r, nil
+}
+
+// draft decides and signs; it touches neither store nor audit log.
+func (a *Authority) draft(c *Client, req *IssueRequest, now time.Time) (Issued, *Record, error) {
 	if err := req.check(); err != nil {
 		return Issued{}, nil, err
 	}
@@ -107,7 +126,7 @@ func (a *Authority) draft(c *Client, req *IssueRequest, now time.Time) (Issued, 
 		ID: newID(), Authority: a.id, Audience: a.audience,
 		User: req.User, Device: req.Device, App: req.App, Platform: req.Platform,
 		Groups: req.Groups, Policy: req.Policy, Data: req.Data, Services: req.Services,
-		Issued: stamp(now), NotBefore: notBefore, Expires: notBefore.Add(lifetime),
+		Issued: a.stamp(now, req.User, req.Device), NotBefore: notBefore, Expires: notBefore.Add(lifetime),
 		Family: newID(), AuthTime: notBefore,
 		Refreshable: req.Refreshable == nil || *req.Refreshable,
 		Handle:      handle.Hash(),
@@ -138,9 +157,15 @@ func (a *Authority) lifetimeFor(c *Client, asked time.Duration) (time.Duration, 
 	return asked.Truncate(time.Second), nil
 }
 
-// stamp gives the iat of a ticket issued now. This is the one place that
-// computes it.
-func stamp(now time.Time) time.Time { return now.UTC().Truncate(time.Second) }
+// stamp gives the iat of a ticket issued now: past every cut that would end it.
+// This is the one place that computes it.
+func (a *Authority) stamp(now time.Time, user, device string) time.Time {
+	issued := now.UTC().Truncate(time.Second)
+	if cut := a.log.LastCut(user, device); !cut.Before(issued) {
+		issued = cut.Add(time.Second)
+	}
+	return issued
+}
 
 // newID draws the name of a ticket or a family: 26 lower-case characters of
 // base32, 130 bits. It is no secret, but nobody shall guess a neighbour's.

@@ -168,7 +168,7 @@ func TestRightsAndLimitsOfClients(t *testing.T) {
 		if c == nil {
 			want = ticket.Unauthenticated
 		}
-		_, err = w.Revoke(t.Context(), c, issued.ID)
+		_, err = w.Revoke(t.Context(), c, sta.RevokeRequest{Ticket: issued.ID})
 		wantReason(t, err, want)
 		_, err = w.Show(t.Context(), c, issued.ID)
 		wantReason(t, err, want)
@@ -264,7 +264,7 @@ func TestHandlesInTheWrongPlaceAreNotAudited(t *testing.T) {
 			t.Errorf("%s: audited as %s", name, text)
 		}
 	}
-	_, err := w.Revoke(t.Context(), desk, handle)
+	_, err := w.Revoke(t.Context(), desk, sta.RevokeRequest{Ticket: handle})
 	if e := w.audit.last(t); e.Reason != ticket.NotFound || e.Ticket != "[secret]" || strings.Contains(err.Error(), handle) {
 		t.Errorf("revoking by the handle: %v, audited as %+v", err, e)
 	}

@@ -149,6 +149,13 @@ func undoInit(ctx context.Context, store Store, set SignedKeySet, files KeyFiles
 	return errors.Join(fmt.Errorf("storing the key set: %w", cause), remove(files.paths()))
 }
 
+// Keys is what an authority signs with, and what judges that.
+type Keys struct {
+	Signer *ticket.Signer
+	Set    *ticket.KeySet
+	Pin    string // of the root that signed the set
+}
+
 // OpenKeys reads what an Authority signs with. The set in the store is verified
 // as a gateway elsewhere does, against a pin that the store has no part in: the
 // one that Init wrote beside the signing key. Otherwise whoever can write the
@@ -156,40 +163,38 @@ func undoInit(ctx context.Context, store Store, set SignedKeySet, files KeyFiles
 // authority and one that does not name the signing key, for every ticket would
 // be refused at the gateways. [ErrNotInitialised] and [ErrHalfInitialised] as
 // for Init, and [ErrNoPin].
-func OpenKeys(ctx context.Context, store Store, authority, signingPath string) (*ticket.Signer, *ticket.KeySet, error) {
+func OpenKeys(ctx context.Context, store Store, authority, signingPath string) (Keys, error) {
 	stored, err := store.KeySet(ctx)
 	if errors.Is(err, ErrNotFound) {
 		if err := checkAbsent([]string{signingPath, PinPath(signingPath)}); err != nil {
-			return nil, nil, err
+			return Keys{}, err
 		}
-		return nil, nil, ErrNotInitialised
+		return Keys{}, ErrNotInitialised
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the key set: %w", err)
+		return Keys{}, fmt.Errorf("reading the key set: %w", err)
 	}
-	pin, err := readPin(PinPath(signingPath))
-	if err != nil {
-		return nil, nil, err
+	k := Keys{}
+	if k.Pin, err = readPin(PinPath(signingPath)); err != nil {
+		return Keys{}, err
 	}
-	set, err := ticket.VerifyKeySet(stored.Signed, authority, pin)
-	if err != nil {
-		return nil, nil, fmt.Errorf("the stored key set is not one of %s by the pin in %s: %w",
+	if k.Set, err = ticket.VerifyKeySet(stored.Signed, authority, k.Pin); err != nil {
+		return Keys{}, fmt.Errorf("the stored key set is not one of %s by the pin in %s: %w",
 			authority, PinPath(signingPath), err)
 	}
-	if set.Version != stored.Version {
-		return nil, nil, fmt.Errorf("the store says version %d of a key set that says %d", stored.Version, set.Version)
+	if k.Set.Version != stored.Version {
+		return Keys{}, fmt.Errorf("the store says version %d of a key set that says %d", stored.Version, k.Set.Version)
 	}
 	key, err := ReadPrivateKey(signingPath)
 	if err != nil {
-		return nil, nil, fmt.Errorf("signing key: %w", err)
+		return Keys{}, fmt.Errorf("signing key: %w", err)
 	}
-	signer, err := ticket.NewSigner(authority, key)
-	if err != nil {
-		return nil, nil, err
+	if k.Signer, err = ticket.NewSigner(authority, key); err != nil {
+		return Keys{}, err
 	}
-	if !set.Names(signer.KeyID()) {
-		return nil, nil, fmt.Errorf("%s: key %s is not in key set version %d: gateways would refuse its tickets",
-			signingPath, signer.KeyID(), set.Version)
+	if !k.Set.Names(k.Signer.KeyID()) {
+		return Keys{}, fmt.Errorf("%s: key %s is not in key set version %d: gateways would refuse its tickets",
+			signingPath, k.Signer.KeyID(), k.Set.Version)
 	}
-	return signer, set, nil
+	return k, nil
 }

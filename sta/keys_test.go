@@ -23,7 +23,7 @@ func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
 
 func TestInit(t *testing.T) {
 	store, files := sta.NewMemoryStore(), keyFiles(t)
-	_, _, err := sta.OpenKeys(t.Context(), store, authorityID, files.Signing)
+	_, err := sta.OpenKeys(t.Context(), store, authorityID, files.Signing)
 	if !errors.Is(err, sta.ErrNotInitialised) {
 		t.Errorf("before: %v", err)
 	}
@@ -40,9 +40,9 @@ func TestInit(t *testing.T) {
 			t.Errorf("%s: %v, %v; want mode 0600", path, info, err)
 		}
 	}
-	signer, set, err := sta.OpenKeys(t.Context(), store, authorityID, files.Signing)
-	if err != nil || !set.Names(signer.KeyID()) || set.Version != 1 {
-		t.Errorf("after: %+v, %v", set, err)
+	keys, err := sta.OpenKeys(t.Context(), store, authorityID, files.Signing)
+	if err != nil || !keys.Set.Names(keys.Signer.KeyID()) || keys.Set.Version != 1 || keys.Pin != pin {
+		t.Errorf("after: %+v, %v", keys, err)
 	}
 
 	before, _ := os.ReadFile(files.Signing)
@@ -59,7 +59,7 @@ func TestInit(t *testing.T) {
 	if now, _ := store.KeySet(t.Context()); string(before) != string(after) || now != stored {
 		t.Error("the second init changed something")
 	}
-	if _, _, err := sta.OpenKeys(t.Context(), store, "STA02", files.Signing); err == nil {
+	if _, err := sta.OpenKeys(t.Context(), store, "STA02", files.Signing); err == nil {
 		t.Error("another authority's store was accepted")
 	}
 }
@@ -107,7 +107,7 @@ func TestInitThatWasCutShort(t *testing.T) {
 				t.Errorf("%v; want ErrHalfInitialised that names the file", err)
 			}
 			if name != "after the root" {
-				if _, _, err := sta.OpenKeys(t.Context(), store, authorityID, files.Signing); !errors.Is(err, sta.ErrHalfInitialised) {
+				if _, err := sta.OpenKeys(t.Context(), store, authorityID, files.Signing); !errors.Is(err, sta.ErrHalfInitialised) {
 					t.Errorf("OpenKeys: %v; want ErrHalfInitialised", err)
 				}
 			}
@@ -132,7 +132,7 @@ func TestPinFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := func() error {
-		_, _, err := sta.OpenKeys(t.Context(), store, authorityID, files.Signing)
+		_, err := sta.OpenKeys(t.Context(), store, authorityID, files.Signing)
 		return err
 	}
 	put := func(content string, mode os.FileMode) {
@@ -184,7 +184,7 @@ func TestOpenKeysRefusesAKeyThatTheSetDoesNotName(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The root is a good key, and not one that signs tickets.
-	if _, _, err := sta.OpenKeys(t.Context(), store, authorityID, files.Root); err == nil {
+	if _, err := sta.OpenKeys(t.Context(), store, authorityID, files.Root); err == nil {
 		t.Error("a key that the set does not name was accepted")
 	}
 }

@@ -3,6 +3,7 @@ package sta
 import (
 	"cmp"
 	"context"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -16,9 +17,9 @@ import (
 // for tests, and as the plainest statement of what a Store must do.
 func NewMemoryStore() Store {
 	return &memoryStore{
-		byID:     make(map[string]*numbered),
-		byHash:   make(map[ticket.Hash]*numbered),
-		families: make(map[string]ticket.Revocation),
+		byID:   make(map[string]*numbered),
+		byHash: make(map[ticket.Hash]*numbered),
+		logs:   make(map[string]map[uint64]string),
 	}
 }
 
@@ -30,11 +31,10 @@ type memoryStore struct {
 	byID     map[string]*numbered
 	byHash   map[ticket.Hash]*numbered
 
-	serial      uint64
-	revocations []ticket.Revocation // by serial
-	families    map[string]ticket.Revocation
+	logs map[string]map[uint64]string // writer → position → signed entry
 
 	keySet *SignedKeySet
+	Board
 }
 
 // numbered is a record with its place in the order; cursors are such numbers.
@@ -52,12 +52,8 @@ func (s *memoryStore) Put(ctx context.Context, r *Record) error {
 	if s.byID[r.ID] != nil || s.byHash[r.Hash] != nil {
 		return ErrExists
 	}
-	if _, revoked := s.families[r.Family]; revoked {
-		return ErrFamilyRevoked
-	}
 	s.sequence++
 	n := &numbered{s.sequence, r.Clone()}
-	n.record.Revoked = nil
 	s.order = append(s.order, n)
 	s.byID[r.ID], s.byHash[r.Hash] = n, n
 	return nil
@@ -75,7 +71,7 @@ func (s *memoryStore) ByID(ctx context.Context, id string) (*Record, error) {
 	return s.read(ctx, s.byID[id])
 }
 
-// read gives a copy with Revoked filled in. The caller holds the lock.
+// read gives a copy. The caller holds the lock.
 func (s *memoryStore) read(ctx context.Context, n *numbered) (*Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -83,11 +79,7 @@ func (s *memoryStore) read(ctx context.Context, n *numbered) (*Record, error) {
 	if n == nil {
 		return nil, ErrNotFound
 	}
-	r := n.record.Clone()
-	if revocation, revoked := s.families[r.Family]; revoked {
-		r.Revoked = &revocation
-	}
-	return r, nil
+	return n.record.Clone(), nil
 }
 
 func (s *memoryStore) List(ctx context.Context, f Filter, now time.Time) ([]*Record, string, error) {
@@ -140,65 +132,80 @@ func (s *memoryStore) forget(n *numbered) {
 	delete(s.byHash, n.record.Hash)
 }
 
-func (s *memoryStore) Revoke(ctx context.Context, r ticket.Revocation) (ticket.Revocation, bool, error) {
+func (s *memoryStore) Sweep(ctx context.Context, before time.Time, limit int) (int, error) {
 	if err := ctx.Err(); err != nil {
-		return ticket.Revocation{}, false, err
+		return 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if first, already := s.families[r.Family]; already {
-		return first, true, nil
-	}
-	for _, n := range s.order {
-		if n.record.Family == r.Family && n.record.Expires.After(r.Forget) {
-			r.Forget = n.record.Expires
-		}
-	}
-	s.serial++
-	r.Serial = s.serial
-	s.revocations = append(s.revocations, r)
-	s.families[r.Family] = r
-	return r, false, nil
-}
-
-func (s *memoryStore) Revocations(ctx context.Context, after uint64, limit int) ([]ticket.Revocation, uint64, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, 0, err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	from := slices.IndexFunc(s.revocations, func(r ticket.Revocation) bool { return r.Serial > after })
-	if from < 0 {
-		return nil, s.serial, nil
-	}
-	to := min(from+limit, len(s.revocations))
-	return slices.Clone(s.revocations[from:to]), s.serial, nil
-}
-
-func (s *memoryStore) Sweep(ctx context.Context, before time.Time, limit int) (Swept, error) {
-	if err := ctx.Err(); err != nil {
-		return Swept{}, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var swept Swept
+	removed := 0
 	s.order = slices.DeleteFunc(s.order, func(n *numbered) bool {
-		gone := swept.Tickets < limit && !n.record.Expires.After(before)
+		gone := removed < limit && !n.record.Expires.After(before)
 		if gone {
-			swept.Tickets++
+			removed++
 			s.forget(n)
 		}
 		return gone
 	})
-	s.revocations = slices.DeleteFunc(s.revocations, func(r ticket.Revocation) bool {
-		gone := swept.Revocations < limit && !r.Forget.After(before)
-		if gone {
-			swept.Revocations++
-			delete(s.families, r.Family)
+	return removed, nil
+}
+
+func (s *memoryStore) PutEntries(ctx context.Context, entries []ticket.Entry) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	for i := range entries {
+		e := &entries[i]
+		log := s.logs[e.Writer]
+		if log == nil {
+			log = make(map[uint64]string)
+			s.logs[e.Writer] = log
 		}
-		return gone
-	})
-	return swept, nil
+		if there, taken := log[e.Position]; taken && there != e.Signed {
+			err = ErrFork
+			continue
+		}
+		log[e.Position] = e.Signed
+	}
+	s.Changed()
+	return err
+}
+
+func (s *memoryStore) Entries(ctx context.Context, after ticket.Positions, limit int) (map[string][]string, ticket.Positions, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	logs, last := make(map[string][]string), make(ticket.Positions)
+	for _, writer := range slices.Sorted(maps.Keys(s.logs)) {
+		for _, position := range slices.Sorted(maps.Keys(s.logs[writer])) {
+			last[writer] = position
+			if position > after[writer] && limit > 0 {
+				logs[writer] = append(logs[writer], s.logs[writer][position])
+				limit--
+			}
+		}
+	}
+	return logs, last, nil
+}
+
+func (s *memoryStore) DropEntries(ctx context.Context, upTo ticket.Positions) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for writer, position := range upTo {
+		maps.DeleteFunc(s.logs[writer], func(at uint64, _ string) bool { return at <= position })
+		if len(s.logs[writer]) == 0 {
+			delete(s.logs, writer)
+		}
+	}
+	return nil
 }
 
 func (s *memoryStore) KeySet(ctx context.Context) (SignedKeySet, error) {
@@ -220,6 +227,7 @@ func (s *memoryStore) PutKeySet(ctx context.Context, set SignedKeySet) error {
 		return ErrVersion
 	}
 	s.keySet = &set
+	s.Changed()
 	return nil
 }
 

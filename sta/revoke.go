@@ -1,26 +1,73 @@
 package sta
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
+	"github.com/sallyport/sallyport/sta/revlog"
 	"github.com/sallyport/sallyport/sta/ticket"
 )
 
+// RevokeRequest says which tickets to end: exactly one of Ticket, Family, User
+// and Device (both: the tickets of that user on that device), and All.
+type RevokeRequest struct {
+	// Ticket is the id of a ticket; it ends with its family.
+	Ticket string
+	Family string
+	User   string
+	Device string
+	All    bool
+	// Before ends only what was issued before that moment. It goes with User,
+	// Device and All; zero means: everything so far.
+	Before time.Time
+	// Stage cuts everyone at once and lets the tickets in again, each at a time
+	// of its own within Stage. It goes with All. 0 ends them for good.
+	Stage time.Duration
+	// AllMatching ends what matches without a look at what that is: although a
+	// device's name is that of several users' devices, and although no such
+	// ticket is listed, for a store may have lost it.
+	AllMatching bool
+	// Operator is who asks, as the client says, for the audit log.
+	Operator string
+}
+
 // RevokeResult is what came of a revocation.
 type RevokeResult struct {
+	// Scope is what was revoked: ticket, family, user, device, user_device, all.
+	Scope string
+	// ID is the ticket that was named, if one was; Family is the one that ended.
 	ID, Family string
-	// Serial is the revocation's number.
-	Serial uint64
-	// Already says that the family had been revoked before.
+	// Entry is the place in the log, zero if nothing had to be added.
+	Entry ticket.Ref
+	// Matched is the number of tickets in force that it ended, -1 where nobody
+	// counted.
+	Matched int
+	// Already says that everything named had been revoked before.
 	Already bool
-	// Gateways are those that followed the revocations at the time, by name.
+	// Copies is the number of other nodes that confirmed to have it. With 0,
+	// SingleCopy tells that there is no other place than this node and the store.
+	Copies     int
+	SingleCopy bool
+	// Gateways are those that followed the authority at the time, by name.
 	Gateways []GatewayCut
 	// Took is the whole of it.
 	Took time.Duration
-	// Warning is what an operator must know although the ticket is revoked, or "".
-	Warning string
+	// Warnings are what an operator must know although the revocation is in
+	// force here.
+	Warnings []string
+}
+
+// Cut is the number of live tunnels that ended.
+func (r *RevokeResult) Cut() int {
+	n := 0
+	for _, g := range r.Gateways {
+		n += g.Cut
+	}
+	return n
 }
 
 // GatewayCut is what one gateway made of a revocation.
@@ -29,151 +76,346 @@ type GatewayCut struct {
 	// Answered is false for a gateway that did not report in time. It may have
 	// applied the revocation, or may yet: it follows, or its grace runs out.
 	Answered bool
-	// Cut is the number of live tunnels that it ended, in the report that
-	// covered this revocation; one that covered several counts them together.
+	// Cut is the number of live tunnels that it ended.
 	Cut int
 	// Took is the time from the revocation to the report.
 	Took time.Duration
 }
 
-// Revoke ends the ticket and its whole family. When it returns without an error
-// the revocation is durable, and every gateway that follows has had up to
-// CutWait to say that it cut the tunnels. To revoke again changes nothing and is
-// no error. It works with an audit log that does not: ending a ticket must
-// always be possible, so that shows in Warning. Refusals: [ticket.Forbidden],
-// [ticket.NotFound].
-func (a *Authority) Revoke(ctx context.Context, c *Client, id string) (RevokeResult, error) {
+// MatchError says that a revocation was not made because of what it matches:
+// nothing ([ticket.NotFound]), or more than was meant ([ticket.Ambiguous]).
+// Names are near ones, or those that match; only whoever may list is given any.
+type MatchError struct {
+	Refusal *ticket.Error
+	Names   []string
+}
+
+func (e *MatchError) Error() string { return e.Refusal.Error() }
+func (e *MatchError) Unwrap() error { return e.Refusal }
+
+// Revoke ends tickets. When it returns without an error the revocation is in
+// force at this node and in its log, and every other node and every gateway that
+// follows has had up to CutWait to confirm it; the result names who did not. To
+// revoke again changes nothing and is no error.
+//
+// Ending a ticket must always be possible. With a store, a disk or an audit log
+// that does not work it is in force all the same, and Warnings say what is
+// missing. Refusals: [ticket.Forbidden], [ticket.Invalid], and a [*MatchError].
+func (a *Authority) Revoke(ctx context.Context, c *Client, req RevokeRequest) (RevokeResult, error) {
 	if c == nil {
 		return RevokeResult{}, c.Check(MayRevoke)
 	}
 	start := time.Now()
 	event := Event{
-		Time: a.now(), Action: ActionRevoke, Result: ResultOK,
-		Client: c.Name, Source: c.Source, Ticket: claimed(id),
+		Time: a.now(), Action: ActionRevoke, Result: ResultOK, Client: c.Name, Source: c.Source,
+		Ticket: claimed(req.Ticket), User: claimed(req.User), Device: claimed(req.Device),
+		Operator: claimed(req.Operator),
 	}
-	r, revocation, already, err := a.revoke(ctx, c, id, event.Time)
-	if r != nil {
-		event.User, event.Device, event.App = fit(r.User), fit(r.Device), fit(r.App)
+	v, err := a.revoke(ctx, c, &req, event.Time)
+	if v != nil && v.record != nil {
+		event.User, event.Device, event.App = fit(v.record.User), fit(v.record.Device), fit(v.record.App)
 	}
 	if err != nil {
-		event.Text = "STA ticket not revoked: " + reasonText(err)
+		event.Text = "STA tickets not revoked: " + reasonText(err)
 		a.auditRefusal(ctx, event, err)
 		return RevokeResult{}, err
 	}
-	wait := a.followers.announce(revocation.Serial, already)
+	result := &v.result
 	if a.hooks.Revoked != nil {
-		a.hooks.Revoked(already)
+		a.hooks.Revoked(result.Scope, result.Already)
 	}
-	result := RevokeResult{ID: id, Family: revocation.Family, Serial: revocation.Serial, Already: already}
-	event.Text = "STA ticket revoked" + forWhom(event)
-	if already {
-		event.Text = "STA ticket had been revoked before" + forWhom(event)
-	}
+	event.Scope, event.Text = result.Scope, revokedText(result, &req, event)
 	if err := a.append(context.WithoutCancel(ctx), event); err != nil {
-		result.Warning = "the revocation is in force but could not be written to the audit log"
+		result.warn("the revocation is in force but could not be written to the audit log")
 	}
-	result.Gateways = wait.collect(ctx, a.cutWait)
+	a.confirm(ctx, v, start)
 	result.Took = time.Since(start)
-	return result, nil
+	return *result, nil
 }
 
-// revoke finds the ticket and ends its family. The record may come with an error.
-func (a *Authority) revoke(ctx context.Context, c *Client, id string, now time.Time) (*Record, ticket.Revocation, bool, error) {
+// revokedText is the audit log's sentence.
+func revokedText(r *RevokeResult, req *RevokeRequest, e Event) string {
+	what := "STA ticket revoked" + forWhom(e)
+	switch r.Scope {
+	case "user", "device", "user_device":
+		what = "all STA tickets revoked" + forWhom(e)
+		if e.Device != "" {
+			what += fmt.Sprintf(" on device %q", e.Device)
+		}
+	case "all":
+		what = "all STA tickets revoked"
+		if req.Stage > 0 {
+			what = fmt.Sprintf("all tunnels cut, tickets let in again within %s", req.Stage)
+		}
+	}
+	if r.Already {
+		what += " (had been before)"
+	}
+	return what
+}
+
+func (r *RevokeResult) warn(text string) { r.Warnings = append(r.Warnings, text) }
+
+// revocation is one on its way.
+type revocation struct {
+	result RevokeResult
+	record *Record   // of the ticket that was named
+	lasts  time.Time // when the last ticket that was found expires
+}
+
+// revoke decides and puts the revocation in force. What it gives may come with an
+// error.
+func (a *Authority) revoke(ctx context.Context, c *Client, req *RevokeRequest, now time.Time) (*revocation, error) {
 	if err := c.Check(MayRevoke); err != nil {
-		return nil, ticket.Revocation{}, false, err
-	}
-	r, err := a.byID(ctx, id)
-	if err != nil {
-		return nil, ticket.Revocation{}, false, err
-	}
-	forget := r.Expires
-	if !r.Refreshable {
-		forget = forget.Add(MinKeep) // its tunnels may live on
-	}
-	revocation, already, err := a.store.Revoke(ctx, ticket.Revocation{
-		Family: r.Family,
-		Time:   now.UTC().Truncate(time.Millisecond),
-		By:     c.Name,
-		Forget: forget,
-	})
-	if err != nil {
-		return r, revocation, false, unavailable("the revocation could not be stored", err)
-	}
-	return r, revocation, already, nil
-}
-
-func (a *Authority) byID(ctx context.Context, id string) (*Record, error) {
-	r, err := a.store.ByID(ctx, id)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, ticket.Refuse(ticket.NotFound, "no ticket has this id")
-	case err != nil:
-		return nil, unavailable("the ticket could not be read", err)
-	}
-	return r, nil
-}
-
-// Bounds of one call of Revocations.
-const (
-	maxPollWait    = lease / 2
-	maxRevocations = 1000
-)
-
-// Revocations gives those with a Serial over after, in order and at most 1,000.
-// When there is none it waits for one, up to wait and never over 5 s, half a
-// lease, and then gives none. The gateway asks past a serial only when it has
-// applied everything up to there, and reported it. Asking refreshes its lease:
-// for 10 s, Revoke waits for it and names it.
-//
-// A serial that the store never gave is refused with [ticket.Invalid]: it comes
-// from another store, or this one lost entries, and a gateway that went on as if
-// nothing had happened would miss what comes next.
-//
-// One that the store can no longer read holds up no other: the rest is given all
-// the same. But when there is no more to give, the answer is [ticket.Unavailable]
-// and not "none", which would say that the gateway knows them all. So one that
-// starts anew admits nobody; and Redeem vouches for nobody.
-func (a *Authority) Revocations(ctx context.Context, gateway string, after uint64, wait time.Duration) ([]ticket.Revocation, error) {
-	if err := a.followers.follow(gateway, after); err != nil {
 		return nil, err
 	}
-	timeout := time.NewTimer(min(max(wait, 0), maxPollWait))
-	defer timeout.Stop()
-	for {
-		// Taken before the store is read, so that no revocation falls between.
-		news := a.followers.news()
-		entries, last, err := a.store.Revocations(ctx, after, maxRevocations)
-		var lost *LostError
-		if errors.As(err, &lost) {
-			a.lost.Store(lost)
-			err = nil
-		}
+	r, err := req.revocation(now)
+	if err != nil {
+		return nil, err
+	}
+	r.By = c.Name
+	v := &revocation{result: RevokeResult{Scope: r.Scope(), ID: req.Ticket, Matched: -1}}
+	// What was revoked already is known here without the store; what is asked of
+	// the store need not be answered.
+	if err := a.look(ctx); err != nil {
+		v.result.warn("the store cannot be reached: nobody looked at what matches")
+	} else if err := a.match(ctx, c, req, &r, v); err != nil {
+		return v, err
+	}
+	v.result.Scope, v.result.Family = r.Scope(), r.Family
+	if v.result.Already {
+		v.result.Entry = a.entryOf(&r)
+		return v, nil
+	}
+	a.setForget(&r, v)
+	e, err := a.log.Append(a.signer, r)
+	switch {
+	case isUnsaved(err):
+		v.result.warn("the revocation is in force but could not be written to this node's log")
+	case err != nil:
+		return v, unavailable("the revocation could not be made", err)
+	}
+	v.result.Entry = e.Ref()
+	if err := a.store.PutEntries(ctx, []ticket.Entry{e}); err != nil {
+		v.result.warn("the revocation is in force but could not be stored; it will be when the store is back")
+	}
+	return v, nil
+}
+
+// revocation checks the request and gives what it asks for.
+func (req *RevokeRequest) revocation(now time.Time) (ticket.Revocation, error) {
+	r := ticket.Revocation{
+		Time:   now.UTC().Truncate(time.Millisecond),
+		Ticket: req.Ticket, Family: req.Family, User: req.User, Device: req.Device, All: req.All,
+		Stage:  req.Stage,
+		Forget: now, // for the check; set later
+	}
+	exact := req.Ticket != "" || req.Family != ""
+	if !exact {
+		r.Cut = now.UTC().Truncate(time.Second).Add(ticket.CutAhead)
+	}
+	if !req.Before.IsZero() {
+		before := req.Before.UTC().Truncate(time.Second)
 		switch {
-		case err != nil:
-			return nil, unavailable("the revocations could not be read", err)
-		case after > last:
-			return nil, ticket.Refuse(ticket.Invalid, "revocation %d was never made here; the last is %d", after, last)
-		case len(entries) > 0:
-			return entries, nil
+		case exact:
+			return r, ticket.Refuse(ticket.Invalid, "issued before goes with a user, a device or all")
+		case before.After(r.Cut):
+			return r, ticket.Refuse(ticket.Invalid, "issued before a moment that has not come")
+		}
+		r.Cut = before.Add(-time.Second)
+	}
+	for name, text := range map[string]string{"user": req.User, "device": req.Device, "operator": req.Operator} {
+		if err := checkText(name, text); err != nil {
+			return r, err
+		}
+	}
+	return r, r.Check()
+}
+
+// setForget says until when the revocation must be remembered: as long as any
+// ticket that it ends could still be good, and its tunnels live.
+func (a *Authority) setForget(r *ticket.Revocation, v *revocation) {
+	switch {
+	case r.Stage > 0:
+		r.Forget = r.Time.Add(r.Stage)
+		return
+	case r.Cut.IsZero():
+		r.Forget = r.Time.Add(a.lifetime)
+	default:
+		r.Forget = r.Cut.Add(a.lifetime)
+	}
+	// One that is not refreshable may have tunnels after its expiry; and the
+	// authority's bound may have been a longer one when it was issued.
+	if v.lasts.After(r.Forget) {
+		r.Forget = v.lasts
+	}
+	r.Forget = r.Forget.Add(MinKeep).UTC().Truncate(time.Second)
+}
+
+// match looks at the tickets that the request names. It completes the
+// revocation, and refuses what is probably a mistake.
+func (a *Authority) match(ctx context.Context, c *Client, req *RevokeRequest, r *ticket.Revocation, v *revocation) error {
+	switch {
+	case req.Ticket != "":
+		return a.matchTicket(ctx, req.Ticket, r, v)
+	case req.User != "" || req.Device != "":
+		return a.matchNames(ctx, c, req, r, v)
+	case req.Family != "":
+		v.result.Already = a.entryOf(r) != (ticket.Ref{})
+	}
+	return nil
+}
+
+func (a *Authority) matchTicket(ctx context.Context, id string, r *ticket.Revocation, v *revocation) error {
+	record, err := a.byID(ctx, id)
+	switch {
+	case ticket.ReasonOf(err) == ticket.Unavailable:
+		v.result.warn("the ticket could not be looked up: it alone is revoked, its renewals are not")
+		return nil
+	case err != nil:
+		return err
+	}
+	v.record, v.lasts = record, record.Expires
+	r.Ticket, r.Family = "", record.Family
+	// One that ended with its user's tickets may have renewals that did not.
+	v.result.Already = a.entryOf(r) != (ticket.Ref{})
+	v.result.Matched = 1
+	if by := a.revoked(record, r.Time); by != nil && by.Stage == 0 || !r.Time.Before(record.Expires) {
+		v.result.Matched = 0
+	}
+	return nil
+}
+
+// matchNames looks at the tickets of a user or a device.
+func (a *Authority) matchNames(ctx context.Context, c *Client, req *RevokeRequest, r *ticket.Revocation, v *revocation) error {
+	found, err := a.find(ctx, req, r)
+	switch {
+	case err != nil:
+		v.result.warn("the tickets could not be looked up: nobody looked at what matches")
+		return nil
+	case req.AllMatching:
+	case found.total == 0:
+		return a.noMatch(ctx, c, req)
+	case len(found.owners) > 1:
+		return &MatchError{
+			ticket.Refuse(ticket.Ambiguous, "the device's name is that of %d users' devices: name the user too, or ask for all that match", len(found.owners)).(*ticket.Error),
+			visible(c, found.owners),
+		}
+	default:
+		v.result.Already = found.inForce == 0 && found.ended > 0
+	}
+	v.result.Matched, v.lasts = found.inForce, found.lasts
+	return nil
+}
+
+// visible gives the names to whoever may list tickets.
+func visible(c *Client, names []string) []string {
+	if c.Check(MayList) != nil {
+		return nil
+	}
+	return names
+}
+
+// entryOf finds the place of a revocation that is in force already, zero if it
+// is not one of its own.
+func (a *Authority) entryOf(r *ticket.Revocation) ticket.Ref {
+	var ref ticket.Ref
+	a.log.Each(func(e *ticket.Entry) bool {
+		if e.Ticket == r.Ticket && e.Family == r.Family && e.User == r.User && e.Device == r.Device && e.All == r.All && e.Stage == 0 {
+			ref = e.Ref()
+		}
+		return true
+	})
+	return ref
+}
+
+// confirm waits until every other node has the entry and every gateway has
+// applied it, or CutWait is over.
+func (a *Authority) confirm(ctx context.Context, v *revocation, start time.Time) {
+	timeout := time.NewTimer(a.cutWait)
+	defer timeout.Stop()
+	took := make(map[string]time.Duration)
+	for {
+		reports, notices := a.followers.news(), a.sight.news()
+		if a.tally(v, start, took) {
+			return
 		}
 		select {
-		case <-news:
+		case <-reports:
+			continue
+		case <-notices:
+			continue
 		case <-timeout.C:
-			if lost := a.lost.Load(); lost != nil {
-				return nil, unavailable("revocations were lost", lost)
-			}
-			return nil, nil
 		case <-ctx.Done():
-			return nil, ctx.Err()
 		}
+		a.tally(v, start, took)
+		return
 	}
 }
 
-// ReportCuts says that the gateway has applied every revocation up to serial and
-// ended cut live tunnels in doing so. It refreshes the lease.
-func (a *Authority) ReportCuts(_ context.Context, gateway string, serial uint64, cut int) error {
-	if cut < 0 {
-		return ticket.Refuse(ticket.Invalid, "a negative number of tunnels")
+// tally counts who has confirmed, and tells whether everyone has.
+func (a *Authority) tally(v *revocation, start time.Time, took map[string]time.Duration) bool {
+	r, ref := &v.result, v.result.Entry
+	done := true
+	nodes := a.sight.nodes()
+	r.Copies = 0
+	for _, n := range nodes {
+		if n.Known.Covers(ref) {
+			r.Copies++
+		} else {
+			done = false
+		}
 	}
-	return a.followers.report(gateway, serial, cut)
+	r.SingleCopy = r.Copies == 0
+	r.Gateways = r.Gateways[:0]
+	for name, g := range a.gateways(nodes) {
+		cut, counted := g.Cuts[ref]
+		answered := counted || g.Applied.Covers(ref)
+		if answered && took[name] == 0 {
+			took[name] = time.Since(start)
+		}
+		if r.Already {
+			cut = 0 // it was counted then
+		}
+		r.Gateways = append(r.Gateways, GatewayCut{Name: name, Answered: answered, Cut: cut, Took: took[name]})
+		done = done && answered
+	}
+	slices.SortFunc(r.Gateways, func(x, y GatewayCut) int { return cmp.Compare(x.Name, y.Name) })
+	return done
+}
+
+// gateways gives those that follow any node.
+func (a *Authority) gateways(nodes map[string]*notice) map[string]followed {
+	all := a.followers.all()
+	for _, n := range nodes {
+		for name, there := range n.Gateways {
+			here, both := all[name]
+			if !both {
+				all[name] = there
+				continue
+			}
+			// It moved from one node to the other: what it said last counts.
+			for writer, position := range there.Applied {
+				if here.Applied[writer] < position {
+					if here.Applied == nil {
+						here.Applied = make(ticket.Positions)
+					}
+					here.Applied[writer] = position
+				}
+			}
+			for ref, cut := range there.Cuts {
+				if here.Cuts == nil {
+					here.Cuts = make(map[ticket.Ref]int)
+				}
+				here.Cuts[ref] = max(here.Cuts[ref], cut)
+			}
+			all[name] = here
+		}
+	}
+	return all
+}
+
+func isUnsaved(err error) bool {
+	var unsaved *revlog.UnsavedError
+	return errors.As(err, &unsaved)
 }

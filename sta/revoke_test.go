@@ -3,6 +3,8 @@ package sta_test
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,23 +70,208 @@ func TestRevokeTwiceAndWithAFullAuditDisk(t *testing.T) {
 	issued := w.issue(t)
 	w.audit.full = true
 	first := w.revoke(t, issued.ID)
-	if first.Already || first.Warning == "" || first.Serial != 1 {
-		t.Errorf("first answer %+v; want serial 1 and a warning", first)
+	if first.Already || len(first.Warnings) != 1 || first.Entry.Position != 1 || first.Matched != 1 || !first.SingleCopy {
+		t.Errorf("first answer %+v; want the first entry and a warning", first)
 	}
 	_, err := w.Redeem(t.Context(), issued.Handle.Hash())
 	wantReason(t, err, ticket.Revoked)
 	w.audit.full = false
 	again := w.revoke(t, issued.ID)
-	if !again.Already || again.Warning != "" || again.Serial != 1 || again.Family != first.Family {
+	if !again.Already || len(again.Warnings) != 0 || again.Entry != first.Entry || again.Family != first.Family {
 		t.Errorf("second answer %+v", again)
 	}
-	if e := w.audit.last(t); e.Action != sta.ActionRevoke || e.User != "user2" || e.Ticket != issued.ID {
+	if e := w.audit.last(t); e.Action != sta.ActionRevoke || e.User != "user2" || e.Ticket != issued.ID || e.Scope != "family" {
 		t.Errorf("audited as %+v", e)
 	}
-	_, err = w.Revoke(t.Context(), desk, "no\nbody")
+	_, err = w.Revoke(t.Context(), desk, sta.RevokeRequest{Ticket: "no\nbody"})
 	wantReason(t, err, ticket.NotFound)
 	if e := w.audit.last(t); e.Reason != ticket.NotFound || e.Ticket != `"no\nbody"` {
 		t.Errorf("audited as %+v", e)
+	}
+}
+
+// onDevice issues a ticket and gives its hash as well.
+func (w *world) onDevice(t *testing.T, user, device string) sta.Issued {
+	t.Helper()
+	issued, err := w.Issue(t.Context(), desk, sta.IssueRequest{User: user, Device: device, App: "Secure Mail"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return issued
+}
+
+func (w *world) redeems(t *testing.T, i sta.Issued) bool {
+	t.Helper()
+	_, err := w.Redeem(t.Context(), i.Handle.Hash())
+	if err != nil {
+		wantReason(t, err, ticket.Revoked)
+	}
+	return err == nil
+}
+
+// Whatever is named ends, nothing else does, and the next ticket is good.
+func TestRevokeByScope(t *testing.T) {
+	for name, c := range map[string]struct {
+		request sta.RevokeRequest
+		ended   [4]bool // of ann's phone, ann's tablet, bob's phone, bob's own
+		matched int
+		scope   string
+	}{
+		"user":            {sta.RevokeRequest{User: "ann"}, [4]bool{true, true}, 2, "user"},
+		"device":          {sta.RevokeRequest{Device: "tablet"}, [4]bool{1: true}, 1, "device"},
+		"user and device": {sta.RevokeRequest{User: "bob", Device: "phone"}, [4]bool{2: true}, 1, "user_device"},
+		"all matching":    {sta.RevokeRequest{Device: "phone", AllMatching: true}, [4]bool{0: true, 2: true}, 2, "device"},
+		"all":             {sta.RevokeRequest{All: true}, [4]bool{true, true, true, true}, -1, "all"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			names := [4][2]string{{"ann", "phone"}, {"ann", "tablet"}, {"bob", "phone"}, {"bob", "own"}}
+			var tickets [4]sta.Issued
+			for i, n := range names {
+				tickets[i] = w.onDevice(t, n[0], n[1])
+			}
+			c.request.Operator = "Olga"
+			result, err := w.Revoke(t.Context(), desk, c.request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if result.Matched != c.matched || result.Scope != c.scope {
+				t.Errorf("matched %d by %s, want %d by %s", result.Matched, result.Scope, c.matched, c.scope)
+			}
+			for i, issued := range tickets {
+				if w.redeems(t, issued) == c.ended[i] {
+					t.Errorf("%v: ended is not %v", names[i], c.ended[i])
+				}
+				shown, err := w.Show(t.Context(), desk, issued.ID)
+				if err != nil || (shown.Status == sta.Revoked) != c.ended[i] {
+					t.Errorf("%v: shown as %s, %v", names[i], shown.Status, err)
+				}
+			}
+			if e := w.audit.last(t); e.Operator != "Olga" || e.Scope != c.scope || e.Client != "desk" {
+				t.Errorf("audited as %+v", e)
+			}
+			// At once, although the cut lies ahead: issuing steps over it.
+			for _, n := range names {
+				issued := w.onDevice(t, n[0], n[1])
+				if !w.redeems(t, issued) {
+					t.Errorf("%v: a new ticket is ended too", n)
+				}
+				if _, err := w.verifier.Verify(issued.Statement, issued.Handle.Hash()); err != nil {
+					t.Errorf("%v: %v", n, err)
+				}
+			}
+		})
+	}
+}
+
+func TestRevokeIssuedBefore(t *testing.T) {
+	w := newWorld(t)
+	old := w.issue(t)
+	w.advance(time.Hour)
+	moment := w.clock()
+	fresh := w.issue(t)
+	for _, request := range []sta.RevokeRequest{
+		{Ticket: old.ID, Before: moment}, {All: true, Before: moment.Add(time.Hour)},
+	} {
+		_, err := w.Revoke(t.Context(), desk, request)
+		wantReason(t, err, ticket.Invalid)
+	}
+	if _, err := w.Revoke(t.Context(), desk, sta.RevokeRequest{All: true, Before: moment}); err != nil {
+		t.Fatal(err)
+	}
+	if w.redeems(t, old) || !w.redeems(t, fresh) {
+		t.Error("the old one is good, or the fresh one is not")
+	}
+}
+
+// That everyone was ended, or one user was, does not make a family ended: it may
+// have members yet to come.
+func TestFamilyAfterAll(t *testing.T) {
+	for name, first := range map[string]sta.RevokeRequest{
+		"all": {All: true}, "stage": {All: true, Stage: time.Minute}, "user": {User: "user2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			issued := w.issue(t)
+			if _, err := w.Revoke(t.Context(), desk, first); err != nil {
+				t.Fatal(err)
+			}
+			shown, err := w.Show(t.Context(), desk, issued.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, request := range []sta.RevokeRequest{{Family: shown.Family}, {Ticket: issued.ID}, {Family: "other"}} {
+				result, err := w.Revoke(t.Context(), desk, request)
+				if err != nil || result.Already != (i == 1) || result.Entry.Position == 0 {
+					t.Errorf("%+v: %+v, %v", request, result, err)
+				}
+			}
+		})
+	}
+}
+
+// Everyone is cut; the authority gives their statements all the same, for
+// gateways know when each one's turn is.
+func TestRevokeInStages(t *testing.T) {
+	w := newWorld(t)
+	issued := w.issue(t)
+	if _, err := w.Revoke(t.Context(), desk, sta.RevokeRequest{All: true, Stage: 15 * time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	shown, err := w.Show(t.Context(), desk, issued.ID)
+	if err != nil || shown.Status != sta.Revoked || shown.Revoked.Until.IsZero() {
+		t.Errorf("shown as %+v, %v", shown, err)
+	}
+	if !w.redeems(t, issued) {
+		t.Error("no statement")
+	}
+	w.advance(15 * time.Minute)
+	if shown, _ := w.Show(t.Context(), desk, issued.ID); shown.Status != sta.Valid {
+		t.Errorf("after the stage: %s", shown.Status)
+	}
+}
+
+func TestRevokeWhatMatchesNothingOrTooMuch(t *testing.T) {
+	w := newWorld(t)
+	w.onDevice(t, "Jürgen", "iPhone/24.1")
+	w.onDevice(t, "ann", "iPhone/24.1")
+	w.onDevice(t, "anna", "own")
+	blind := &sta.Client{Name: "blind", May: sta.MayRevoke}
+	for name, c := range map[string]struct {
+		request sta.RevokeRequest
+		reason  ticket.Reason
+		names   []string
+	}{
+		"case":       {sta.RevokeRequest{User: "jürgen"}, ticket.NotFound, []string{"Jürgen"}},
+		"a letter":   {sta.RevokeRequest{User: "amn"}, ticket.NotFound, []string{"ann"}},
+		"a part":     {sta.RevokeRequest{User: "ANNA@EXAMPLE.COM"}, ticket.NotFound, []string{"ann", "anna"}},
+		"nothing":    {sta.RevokeRequest{User: "zebra"}, ticket.NotFound, nil},
+		"device":     {sta.RevokeRequest{Device: "iphone"}, ticket.NotFound, []string{"iPhone/24.1"}},
+		"both":       {sta.RevokeRequest{User: "ann", Device: "own"}, ticket.NotFound, []string{"ann", "anna"}},
+		"user agent": {sta.RevokeRequest{Device: "iPhone/24.1"}, ticket.Ambiguous, []string{"Jürgen", "ann"}},
+		"no scope":   {sta.RevokeRequest{}, ticket.Invalid, nil},
+		"two scopes": {sta.RevokeRequest{All: true, User: "ann"}, ticket.Invalid, nil},
+		"stage":      {sta.RevokeRequest{User: "ann", Stage: time.Minute}, ticket.Invalid, nil},
+		"bad name":   {sta.RevokeRequest{User: "a\x00b"}, ticket.Invalid, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, client := range []*sta.Client{desk, blind} {
+				_, err := w.Revoke(t.Context(), client, c.request)
+				wantReason(t, err, c.reason)
+				var match *sta.MatchError
+				var names []string
+				if errors.As(err, &match) {
+					names = match.Names
+				}
+				if want := c.names; client == desk && !slices.Equal(names, want) || client == blind && names != nil {
+					t.Errorf("%s is told %q, want %q", client.Name, names, want)
+				}
+			}
+		})
+	}
+	page, err := w.List(t.Context(), desk, sta.Filter{Status: sta.Revoked})
+	if err != nil || len(page.Tickets) != 0 {
+		t.Errorf("something was revoked: %+v, %v", page, err)
 	}
 }
 
@@ -95,18 +282,20 @@ func TestRevokeNamesWhoDidNotAnswer(t *testing.T) {
 		w := newWorld(t)
 		issued := w.issue(t)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		_, _ = w.Revocations(ctx, "gw-gone", 0, longWait)
+		_, _ = w.Updates(ctx, "gw-gone", nil, longWait)
 		cancel()
 		time.Sleep(11 * time.Second) // fake time: its lease runs out
 		go func() {
-			entries, err := w.Revocations(t.Context(), "gw-busy", 0, longWait)
+			updates, err := w.Updates(t.Context(), "gw-busy", nil, longWait)
+			entries := w.entries(t, updates)
 			if err != nil || len(entries) != 1 {
 				t.Errorf("gw-busy got %v, %v", entries, err)
+				return
 			}
 			time.Sleep(30 * time.Millisecond)
-			_ = w.ReportCuts(t.Context(), "gw-busy", entries[0].Serial, 3)
+			_ = w.ReportCuts(t.Context(), "gw-busy", ticket.CutReport{Cuts: map[ticket.Ref]int{entries[0].Ref(): 3}})
 		}()
-		go func() { _, _ = w.Revocations(t.Context(), "gw-deaf", 0, longWait) }()
+		go func() { _, _ = w.Updates(t.Context(), "gw-deaf", nil, longWait) }()
 		synctest.Wait()
 		result := w.revoke(t, issued.ID)
 		want := []sta.GatewayCut{
@@ -116,10 +305,24 @@ func TestRevokeNamesWhoDidNotAnswer(t *testing.T) {
 		if len(result.Gateways) != 2 || result.Gateways[0] != want[0] || result.Gateways[1] != want[1] {
 			t.Errorf("gateways are %+v, want %+v", result.Gateways, want)
 		}
-		if result.Took != time.Second {
+		if result.Took != time.Second || result.Cut() != 3 {
 			t.Errorf("took %v, want CutWait", result.Took)
 		}
 	})
+}
+
+// entries reads what a gateway was told.
+func (w *world) entries(t *testing.T, u ticket.Updates) []ticket.Entry {
+	t.Helper()
+	var all []ticket.Entry
+	for _, signed := range u.Logs {
+		run, err := w.keys.VerifyRun(signed)
+		if err != nil {
+			t.Error(err)
+		}
+		all = append(all, run...)
+	}
+	return all
 }
 
 func TestRevokeReturnsOnceEverybodyAnswered(t *testing.T) {
@@ -128,15 +331,17 @@ func TestRevokeReturnsOnceEverybodyAnswered(t *testing.T) {
 		first, second := w.issue(t), w.issue(t)
 		for _, name := range []string{"a", "b"} {
 			go func() {
-				for after := uint64(0); after < 2; {
-					entries, err := w.Revocations(t.Context(), name, after, longWait)
+				for after := (ticket.Positions{}); len(after) == 0 || after[w.entry(t).Writer] < 2; {
+					updates, err := w.Updates(t.Context(), name, after, longWait)
 					if err != nil {
 						t.Error(err)
 						return
 					}
-					for _, r := range entries {
-						after = r.Serial
-						_ = w.ReportCuts(t.Context(), name, after, int(after))
+					for _, e := range w.entries(t, updates) {
+						after[e.Writer] = e.Position
+						_ = w.ReportCuts(t.Context(), name, ticket.CutReport{
+							Applied: maps.Clone(after), Cuts: map[ticket.Ref]int{e.Ref(): int(e.Position)},
+						})
 					}
 				}
 			}()
@@ -161,20 +366,33 @@ func TestRevokeReturnsOnceEverybodyAnswered(t *testing.T) {
 	})
 }
 
+// entry gives a place in the log of the authority's own writer.
+func (w *world) entry(t *testing.T) ticket.Ref {
+	t.Helper()
+	heads, err := w.Heads(t.Context())
+	if err != nil || len(heads) != 1 {
+		t.Errorf("heads %v, %v", heads, err)
+	}
+	for name := range heads {
+		return ticket.Ref{Writer: name, Position: 1}
+	}
+	return ticket.Ref{}
+}
+
 // A gateway that restarted has forgotten what it reported: until it caught up,
 // it counts as one that has not applied the revocation.
 func TestRestartedGatewayIsWaitedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		issued := w.issue(t)
-		w.revoke(t, issued.ID)
+		entry := w.revoke(t, issued.ID).Entry
 		for _, restarted := range []bool{false, true} {
-			if err := w.ReportCuts(t.Context(), "gw", 1, 4); err != nil {
+			if err := w.ReportCuts(t.Context(), "gw", ticket.CutReport{Applied: ticket.Positions{entry.Writer: 1}}); err != nil {
 				t.Fatal(err)
 			}
 			if restarted {
-				if entries, err := w.Revocations(t.Context(), "gw", 0, 0); err != nil || len(entries) != 1 {
-					t.Fatalf("%v, %v", entries, err)
+				if updates, err := w.Updates(t.Context(), "gw", nil, 0); err != nil || len(w.entries(t, updates)) != 1 {
+					t.Fatalf("%v, %v", updates, err)
 				}
 			}
 			result := w.revoke(t, issued.ID)
@@ -185,34 +403,34 @@ func TestRestartedGatewayIsWaitedForAgain(t *testing.T) {
 	})
 }
 
-func TestRevocationsWait(t *testing.T) {
+func TestUpdatesWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		start := time.Now()
-		entries, err := w.Revocations(t.Context(), gateway, 0, longWait)
-		if err != nil || len(entries) != 0 || time.Since(start) != 5*time.Second {
-			t.Errorf("got %v, %v after %v; want none, after 5 s", entries, err, time.Since(start))
+		updates, err := w.Updates(t.Context(), gateway, nil, longWait)
+		if err != nil || len(updates.Logs) != 0 || time.Since(start) != 5*time.Second {
+			t.Errorf("got %v, %v after %v; want none, after 5 s", updates, err, time.Since(start))
+		}
+		if head, err := w.keys.VerifyHead(updates.Head); err != nil || !head.Time.Equal(w.clock().Truncate(time.Millisecond)) {
+			t.Errorf("head %+v, %v", head, err)
 		}
 		start = time.Now()
-		entries, err = w.Revocations(t.Context(), gateway, 0, 0)
-		if err != nil || len(entries) != 0 || time.Since(start) != 0 {
-			t.Errorf("without a wait: %v, %v after %v", entries, err, time.Since(start))
+		updates, err = w.Updates(t.Context(), gateway, nil, 0)
+		if err != nil || len(updates.Logs) != 0 || time.Since(start) != 0 {
+			t.Errorf("without a wait: %v, %v after %v", updates, err, time.Since(start))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err = w.Revocations(ctx, gateway, 0, longWait); ctx.Err() == nil || err == nil {
+		if _, err = w.Updates(ctx, gateway, nil, longWait); err == nil {
 			t.Error("a caller that has gone was served")
 		}
-		// A serial from the future: the store lost entries, or is another one.
-		_, err = w.Revocations(t.Context(), gateway, 1, longWait)
-		wantReason(t, err, ticket.Invalid)
-		wantReason(t, w.ReportCuts(t.Context(), gateway, 1, -1), ticket.Invalid)
+		wantReason(t, w.ReportCuts(t.Context(), gateway, ticket.CutReport{Cuts: map[ticket.Ref]int{{Writer: "a", Position: 1}: -1}}), ticket.Invalid)
 	})
 }
 
 func TestRunSweeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(c *sta.Config) { c.Now, c.Keep = time.Now, 30*time.Hour })
+		w := newWorld(t, func(c *sta.Config) { c.Now, c.Keep, c.LookEvery = time.Now, 30*time.Hour, time.Hour })
 		w.now = time.Now()
 		issued, revoked := w.issue(t), w.issue(t)
 		w.revoke(t, revoked.ID)
@@ -232,9 +450,16 @@ func TestRunSweeps(t *testing.T) {
 		}
 		_, err := w.Redeem(t.Context(), issued.Handle.Hash())
 		wantReason(t, err, ticket.Unknown)
-		entries, last, err := w.store.Revocations(t.Context(), 0, 9)
-		if err != nil || len(entries) != 0 || last != 1 {
-			t.Errorf("revocations: %v, last %d, %v", entries, last, err)
+		// The revocation is kept for as long again, and then by nobody.
+		time.Sleep(26 * time.Hour)
+		synctest.Wait()
+		updates, err := w.Updates(t.Context(), gateway, nil, 0)
+		if err != nil || len(updates.Logs) != 0 {
+			t.Errorf("the authority still knows %v, %v", updates.Logs, err)
+		}
+		logs, last, err := w.store.Entries(t.Context(), nil, 9)
+		if err != nil || len(logs) != 0 || len(last) != 0 {
+			t.Errorf("the store still knows %v, last %v, %v", logs, last, err)
 		}
 		cancel()
 		if err := <-done; err != nil {
@@ -248,7 +473,7 @@ func TestRunSweeps(t *testing.T) {
 // find that out when it is back.
 func TestExpiredTicketsCanBeRevokedWhileTheirTunnelsLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(c *sta.Config) { c.Now = time.Now })
+		w := newWorld(t, func(c *sta.Config) { c.Now, c.LookEvery = time.Now, time.Hour })
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- w.Run(ctx) }()
@@ -262,7 +487,8 @@ func TestExpiredTicketsCanBeRevokedWhileTheirTunnelsLive(t *testing.T) {
 		time.Sleep(time.Until(issued.Expires.Add(ticket.MaxLinger - time.Minute)))
 		w.revoke(t, issued.ID)
 		time.Sleep(59 * time.Minute)
-		entries, err := w.Revocations(t.Context(), gateway, 0, 0)
+		updates, err := w.Updates(t.Context(), gateway, nil, 0)
+		entries := w.entries(t, updates)
 		if err != nil || len(entries) != 1 {
 			t.Fatalf("the gateway finds %d revocations (%v), want one", len(entries), err)
 		}
@@ -279,59 +505,10 @@ func TestExpiredTicketsCanBeRevokedWhileTheirTunnelsLive(t *testing.T) {
 	})
 }
 
-// lossyStore cannot read the first revocation any more, nor tell whom it ended.
-type lossyStore struct{ sta.Store }
-
-func (s lossyStore) Revocations(ctx context.Context, after uint64, limit int) ([]ticket.Revocation, uint64, error) {
-	entries, last, err := s.Store.Revocations(ctx, after, limit)
-	if err == nil && len(entries) > 0 && entries[0].Serial == 1 {
-		return entries[1:], last, &sta.LostError{Serials: []uint64{1}}
-	}
-	return entries, last, err
-}
-
-// A revocation that is lost holds up none behind it, and nobody is told that he
-// knows them all.
-func TestLostRevocation(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(c *sta.Config) { c.Store = lossyStore{c.Store} })
-		lost, good, other := w.issue(t), w.issue(t), w.issue(t)
-		w.revoke(t, lost.ID)
-		if entries, err := w.Revocations(t.Context(), "gw", 0, 0); err == nil {
-			t.Fatalf("with nothing else there: %v and no error", entries)
-		}
-		w.revoke(t, good.ID)
-		entries, err := w.Revocations(t.Context(), "gw", 0, longWait)
-		if err != nil || len(entries) != 1 || entries[0].Serial != 2 {
-			t.Fatalf("got %v, %v; want the one behind it", entries, err)
-		}
-		for _, wait := range []time.Duration{0, longWait} {
-			_, err = w.Revocations(t.Context(), "gw", 2, wait)
-			wantReason(t, err, ticket.Unavailable)
-			var missing *sta.LostError
-			if !errors.As(err, &missing) || len(missing.Serials) != 1 || missing.Serials[0] != 1 {
-				t.Errorf("error is %v; want one that names revocation 1", err)
-			}
-		}
-		_, err = w.Redeem(t.Context(), other.Handle.Hash())
-		wantReason(t, err, ticket.Unavailable)
-		// Revoking goes on, and reaches who follows.
-		arrived := make(chan int)
-		go func() {
-			entries, _ := w.Revocations(t.Context(), "gw", 2, longWait)
-			arrived <- len(entries)
-		}()
-		synctest.Wait()
-		w.revoke(t, other.ID)
-		if n := <-arrived; n != 1 {
-			t.Errorf("%d revocations reach the gateway, want 1", n)
-		}
-	})
-}
-
 // What a gateway asks of an authority, in the same process or elsewhere.
 var _ interface {
 	Redeem(ctx context.Context, handle ticket.Hash) (statement string, err error)
-	Revocations(ctx context.Context, gateway string, after uint64, wait time.Duration) ([]ticket.Revocation, error)
-	ReportCuts(ctx context.Context, gateway string, serial uint64, cut int) error
+	Updates(ctx context.Context, gateway string, after ticket.Positions, wait time.Duration) (ticket.Updates, error)
+	ReportCuts(ctx context.Context, gateway string, r ticket.CutReport) error
+	SignedKeys(ctx context.Context) (string, error)
 } = (*sta.Authority)(nil)

@@ -2,6 +2,7 @@ package sta_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -65,6 +66,9 @@ type world struct {
 	keys     *ticket.KeySet
 	signer   *ticket.Signer
 	verifier *ticket.Verifier
+	pin      string
+	root     string // the file of the root key
+	signing  string
 
 	mu  sync.Mutex
 	now time.Time
@@ -90,16 +94,18 @@ func newWorld(t *testing.T, change ...func(*sta.Config)) *world {
 	if _, err := sta.Init(t.Context(), w.store, authorityID, files, w.now); err != nil {
 		t.Fatal(err)
 	}
-	var err error
-	if w.signer, w.keys, err = sta.OpenKeys(t.Context(), w.store, authorityID, files.Signing); err != nil {
+	keys, err := sta.OpenKeys(t.Context(), w.store, authorityID, files.Signing)
+	if err != nil {
 		t.Fatal(err)
 	}
+	w.root, w.signing = files.Root, files.Signing
+	w.signer, w.keys, w.pin = keys.Signer, keys.Set, keys.Pin
 	if w.verifier, err = ticket.NewVerifier(w.keys, gateway, w.clock); err != nil {
 		t.Fatal(err)
 	}
 	config := sta.Config{
 		ID: authorityID, Audience: []string{gateway}, Signer: w.signer, Keys: w.keys,
-		Store: w.store, Audit: w.audit, Now: w.clock,
+		Store: w.store, Audit: w.audit, Now: w.clock, Pin: keys.Pin,
 	}
 	for _, c := range change {
 		c(&config)
@@ -121,7 +127,7 @@ func (w *world) issue(t *testing.T) sta.Issued {
 
 func (w *world) revoke(t *testing.T, id string) sta.RevokeResult {
 	t.Helper()
-	result, err := w.Revoke(t.Context(), desk, id)
+	result, err := w.Revoke(t.Context(), desk, sta.RevokeRequest{Ticket: id})
 	if err != nil {
 		t.Fatalf("Revoke: %v", err)
 	}
@@ -133,6 +139,16 @@ func wantReason(t *testing.T, err error, want ticket.Reason) {
 	if got := ticket.ReasonOf(err); got != want {
 		t.Errorf("reason is %q (%v), want %q", got, err, want)
 	}
+}
+
+// strangeKey is one that no set names.
+func strangeKey(t *testing.T) ed25519.PrivateKey {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 func randomKeyLine() string {

@@ -159,7 +159,7 @@ func answered(err error) error {
 	switch ticket.ReasonOf(err) {
 	case "":
 		return nil
-	case ticket.NotFound:
+	case ticket.NotFound, ticket.Ambiguous:
 		return no(err)
 	case ticket.Invalid, ticket.TooLarge, ticket.Malformed:
 		return usage(err)

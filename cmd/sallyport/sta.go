@@ -11,7 +11,6 @@ import (
 
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/node"
 	"github.com/sallyport/sallyport/sta"
-	"github.com/sallyport/sallyport/sta/boltstore"
 )
 
 func newSTA() *cobra.Command {
@@ -22,11 +21,11 @@ func newSTA() *cobra.Command {
 
 An authority has a root key, which signs the set of its signing keys, and a
 signing key, which signs tickets. These commands open the authority's store
-themselves, so the authority must not be running.`,
+themselves: with an embedded one the authority must not be running.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newSTAInit())
+	cmd.AddCommand(newSTAInit(), newSTAKeys(), newSTARotate())
 	return cmd
 }
 
@@ -45,17 +44,7 @@ is needed only to change the key set.
 A second run changes nothing and ends with exit code 1.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := loadConfig(file, cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			if c.STA == nil {
-				return usage(fmt.Errorf("%s has no sta section", file))
-			}
-			store, err := boltstore.Open(c.STA.Store.Path)
-			if errors.Is(err, boltstore.ErrLocked) {
-				return no(fmt.Errorf("%w: stop the authority first", err))
-			}
+			c, store, err := openStore(cmd, file)
 			if err != nil {
 				return err
 			}

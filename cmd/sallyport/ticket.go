@@ -195,38 +195,6 @@ func newTicketList() *cobra.Command {
 	return cmd
 }
 
-func newTicketRevoke() *cobra.Command {
-	var flags authorityFlags
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "revoke --config FILE ID",
-		Short: "Revoke a ticket and cut its live tunnels",
-		Long: `Revoke a ticket and its renewals, and cut their live tunnels at every gateway.
-
-There is no question first and no way back. The answer counts the tunnels that
-each gateway cut, and names a gateway that did not answer in time.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := flags.client("revoke", cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			result, err := client.Revoke(cmd.Context(), args[0])
-			if err != nil {
-				return answered(byID(err))
-			}
-			if result.Warning != "" {
-				fmt.Fprintln(cmd.ErrOrStderr(), "sallyport: warning:", result.Warning)
-			}
-			return printRevoked(cmd.OutOrStdout(), asJSON, &result)
-		},
-	}
-	flags.add(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
-}
-
 // byID says what to do about an id that names no ticket.
 func byID(err error) error {
 	if ticket.ReasonOf(err) == ticket.NotFound {
@@ -276,57 +244,6 @@ func printTickets(w io.Writer, page sta.Page) error {
 	}
 	if page.Next != "" {
 		fmt.Fprintf(w, "more: --after %s\n", page.Next)
-	}
-	return nil
-}
-
-// printRevoked prints like "5 cut, 1 gateway, 0.004 s".
-func printRevoked(w io.Writer, asJSON bool, r *sta.RevokeResult) error {
-	cut := 0
-	var silent []string
-	for _, g := range r.Gateways {
-		cut += g.Cut
-		if !g.Answered {
-			silent = append(silent, g.Name)
-		}
-	}
-	if asJSON {
-		type gateway struct {
-			Name     string  `json:"name"`
-			Answered bool    `json:"answered"`
-			Cut      int     `json:"cut"`
-			Seconds  float64 `json:"seconds"`
-		}
-		answer := struct {
-			ID       string    `json:"id"`
-			Family   string    `json:"family"`
-			Serial   uint64    `json:"serial"`
-			Already  bool      `json:"already"`
-			Cut      int       `json:"cut"`
-			Seconds  float64   `json:"seconds"`
-			Gateways []gateway `json:"gateways"`
-			Warning  string    `json:"warning,omitempty"`
-		}{
-			ID: r.ID, Family: r.Family, Serial: r.Serial, Already: r.Already, Warning: r.Warning,
-			Cut: cut, Seconds: r.Took.Seconds(), Gateways: []gateway{},
-		}
-		for _, g := range r.Gateways {
-			answer.Gateways = append(answer.Gateways, gateway{g.Name, g.Answered, g.Cut, g.Took.Seconds()})
-		}
-		return json.NewEncoder(w).Encode(answer)
-	}
-	if r.Already {
-		fmt.Fprintln(w, "had been revoked before")
-	}
-	noun := "gateways"
-	if len(r.Gateways) == 1 {
-		noun = "gateway"
-	}
-	if _, err := fmt.Fprintf(w, "%d cut, %d %s, %.3f s\n", cut, len(r.Gateways), noun, r.Took.Seconds()); err != nil {
-		return err
-	}
-	for _, name := range silent {
-		fmt.Fprintf(w, "no answer from %s: it ends these tunnels when it hears of the revocation\n", name)
 	}
 	return nil
 }

@@ -1,13 +1,10 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -18,21 +15,18 @@ import (
 	"github.com/sallyport/sallyport/sta/ticket"
 )
 
-// maxAnswer bounds what is read of an answer. A ticket's token has at most 4 KiB,
-// so a page of the largest ones, escapes included, stays well below.
-const maxAnswer = 32 << 20
-
 // ClientConfig describes an authority to talk to.
 type ClientConfig struct {
 	// URL is where it is: https, host and port; no path, query or user.
 	URL string
-	// Key is this client's key there.
+	// Key is this client's key there. It may be left out where TLS has a client
+	// certificate.
 	Key sta.Key
-	// TLS trusts its certificate. nil means the system's roots. Ignored when
-	// HTTP is set.
+	// TLS trusts its certificate, and may have one to show. nil means the system's
+	// roots. Ignored when HTTP is set.
 	TLS *tls.Config
-	// HTTP makes the requests. nil means a client made from TLS, with a
-	// timeout of 30 s. It must not follow redirects with the key.
+	// HTTP makes the requests. nil means a client made from TLS. It must not
+	// follow redirects with the key.
 	HTTP *http.Client
 }
 
@@ -53,19 +47,31 @@ func NewClient(c ClientConfig) (*Client, error) {
 		strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.Fragment != "" {
 		return nil, errors.New("an authority's URL is https://host:port")
 	}
-	if c.Key.IsZero() {
-		return nil, errors.New("a client of an authority needs a key")
+	certificate := c.TLS != nil && (len(c.TLS.Certificates) > 0 || c.TLS.GetClientCertificate != nil)
+	if c.Key.IsZero() && !certificate && c.HTTP == nil {
+		return nil, errors.New("a client of an authority needs a key or a certificate")
 	}
 	client := &Client{base: "https://" + base.Host, key: c.Key, http: c.HTTP}
 	if client.http == nil {
 		client.http = &http.Client{
-			Timeout:   30 * time.Second,
-			Transport: &http.Transport{TLSClientConfig: c.TLS, ForceAttemptHTTP2: true, IdleConnTimeout: idleClient, MaxIdleConnsPerHost: 16},
+			Transport: newTransport(c.TLS),
 			// An authority does not redirect; whoever does is not to see the key.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}
 	return client, nil
+}
+
+func newTransport(c *tls.Config) *http.Transport {
+	const handshake = 5 * time.Second // of TCP, and of TLS
+	return &http.Transport{
+		TLSClientConfig: c, ForceAttemptHTTP2: true,
+		DialContext: (&net.Dialer{Timeout: handshake}).DialContext, TLSHandshakeTimeout: handshake,
+		IdleConnTimeout: idleClient, MaxIdleConnsPerHost: 16,
+		// A connection whose other end is gone without a word would swallow one
+		// request after the other.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 3 * time.Second, PingTimeout: 3 * time.Second},
+	}
 }
 
 // Close ends the connections that are idle.
@@ -84,7 +90,7 @@ func (c *Client) Issue(ctx context.Context, request sta.IssueRequest) (sta.Issue
 		wire.Lifetime = &lifetime
 	}
 	var answer issued
-	if err := c.do(ctx, http.MethodPost, pathTickets, wire, http.StatusCreated, &answer); err != nil {
+	if err := c.do(ctx, call{method: http.MethodPost, path: pathTickets, body: wire, status: http.StatusCreated, into: &answer}); err != nil {
 		return sta.Issued{}, err
 	}
 	statement, handle, err := ticket.ParseToken(answer.Token)
@@ -96,7 +102,7 @@ func (c *Client) Issue(ctx context.Context, request sta.IssueRequest) (sta.Issue
 
 // Show gives one ticket; see [sta.Authority.Show].
 func (c *Client) Show(ctx context.Context, id string) (found sta.Ticket, err error) {
-	err = c.do(ctx, http.MethodGet, pathTickets+"/"+url.PathEscape(id), nil, http.StatusOK, &found)
+	err = c.do(ctx, call{path: pathTickets + "/" + url.PathEscape(id), into: &found})
 	return found, err
 }
 
@@ -118,93 +124,48 @@ func (c *Client) List(ctx context.Context, f sta.Filter) (sta.Page, error) {
 		path += "?" + query.Encode()
 	}
 	var answer page
-	err := c.do(ctx, http.MethodGet, path, nil, http.StatusOK, &answer)
+	err := c.do(ctx, call{path: path, into: &answer})
 	return sta.Page{Tickets: answer.Tickets, Next: answer.Next}, err
 }
 
-// Revoke ends a ticket's family; see [sta.Authority.Revoke].
-func (c *Client) Revoke(ctx context.Context, id string) (sta.RevokeResult, error) {
+// Revoke ends tickets; see [sta.Authority.Revoke]. A [*sta.MatchError] says what
+// the request matches instead.
+func (c *Client) Revoke(ctx context.Context, r sta.RevokeRequest) (sta.RevokeResult, error) {
+	wire := revocationRequest{
+		Ticket: given(r.Ticket), Family: given(r.Family), User: given(r.User), Device: given(r.Device), All: r.All,
+		AllMatching: r.AllMatching, Operator: given(r.Operator),
+	}
+	if !r.Before.IsZero() {
+		before := r.Before.UTC().Format(time.RFC3339)
+		wire.Before = &before
+	}
+	if r.Stage != 0 {
+		stage := int64(r.Stage / time.Second)
+		wire.Stage = &stage
+	}
 	var answer revoked
-	err := c.do(ctx, http.MethodDelete, pathTickets+"/"+url.PathEscape(id), nil, http.StatusOK, &answer)
-	return answer.result(), err
+	err := c.do(ctx, call{method: http.MethodPost, path: pathRevocations, body: wire, into: &answer})
+	if err != nil {
+		return sta.RevokeResult{}, err
+	}
+	result, err := answer.result()
+	if err != nil {
+		return sta.RevokeResult{}, strange(err)
+	}
+	return result, nil
+}
+
+// given leaves out what is empty.
+func given(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }
 
 // Redeem gives a ticket's statement; see [sta.Authority.Redeem].
 func (c *Client) Redeem(ctx context.Context, handle ticket.Hash) (statement string, err error) {
 	var answer redeemed
-	err = c.do(ctx, http.MethodPost, pathRedeem, redeemRequest{handle.String()}, http.StatusOK, &answer)
+	err = c.do(ctx, call{method: http.MethodPost, path: pathRedeem, body: redeemRequest{handle.String()}, into: &answer, patience: quick})
 	return answer.Statement, err
-}
-
-// do makes one request and reads its answer into v.
-func (c *Client) do(ctx context.Context, method, path string, body any, status int, v any) error {
-	var payload io.Reader
-	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		payload = bytes.NewReader(data)
-	}
-	request, err := http.NewRequestWithContext(ctx, method, c.base+path, payload)
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Authorization", "Bearer "+c.key.Reveal())
-	request.Header.Set("Accept", typeJSON)
-	if body != nil {
-		request.Header.Set("Content-Type", typeJSON)
-	}
-	response, err := c.http.Do(request)
-	if err != nil {
-		return &ticket.Error{Reason: ticket.Unavailable, Text: "the authority cannot be reached", Err: err}
-	}
-	defer func() { _ = response.Body.Close() }()
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil {
-		return strange(err)
-	}
-	if response.StatusCode != status {
-		return refusalIn(response, data)
-	}
-	if err := json.Unmarshal(data, v); err != nil {
-		return strange(err)
-	}
-	return nil
-}
-
-// refusalIn reads a problem. What is none comes from something else that answers
-// at this address, such as a proxy.
-func refusalIn(response *http.Response, data []byte) error {
-	var p problem
-	if response.Header.Get("Content-Type") != typeProblem || json.Unmarshal(data, &p) != nil || !known(p.Reason) {
-		return strange(fmt.Errorf("HTTP status %d", response.StatusCode))
-	}
-	return &ticket.Error{Reason: p.Reason, Text: "the authority says: " + printable(p.Detail)}
-}
-
-// strange is for answers that are not an authority's.
-func strange(err error) error {
-	return &ticket.Error{Reason: ticket.Unavailable, Text: "the authority's answer makes no sense", Err: err}
-}
-
-// printable bounds a text from outside and takes out what could mislead.
-func printable(s string) string {
-	const most = 512
-	s = sta.Redact(s)
-	quoted := strconv.QuoteToGraphic(s[:min(len(s), most)])
-	return quoted[1 : len(quoted)-1]
-}
-
-// known tells whether a reason is one of the closed list that an authority may
-// give.
-func known(reason ticket.Reason) bool {
-	switch reason {
-	case ticket.Malformed, ticket.Unknown, ticket.Expired, ticket.NotYetValid, ticket.WrongAudience,
-		ticket.WrongAuthority, ticket.BadSignature, ticket.Mismatch, ticket.Revoked, ticket.NotSupported,
-		ticket.Unauthenticated, ticket.Forbidden, ticket.Invalid, ticket.NotFound, ticket.TooLarge,
-		ticket.MethodNotAllowed, ticket.Unavailable, ticket.Busy:
-		return true
-	}
-	return false
 }

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -23,6 +24,9 @@ func TestNewClientRefuses(t *testing.T) {
 	}
 	if _, err := api.NewClient(api.ClientConfig{URL: "https://sta.example.com"}); err == nil {
 		t.Error("a client without a key was accepted")
+	}
+	if _, err := api.NewClient(api.ClientConfig{URL: "https://sta.example.com", TLS: &tls.Config{}}); err == nil {
+		t.Error("a client without a certificate was accepted")
 	}
 	if _, err := api.NewClient(api.ClientConfig{URL: "https://sta.example.com/", Key: key}); err != nil {
 		t.Error(err)
@@ -79,7 +83,7 @@ func TestClientDistrustsAnswers(t *testing.T) {
 		t.Error("the redirect was followed")
 	}
 	server.Close()
-	_, err = c.Revoke(t.Context(), "aaaa")
+	_, err = c.Revoke(t.Context(), sta.RevokeRequest{Ticket: "aaaa"})
 	wantReason(t, err, ticket.Unavailable)
 	_, err = c.List(t.Context(), sta.Filter{})
 	wantReason(t, err, ticket.Unavailable)

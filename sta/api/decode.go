@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -18,15 +19,16 @@ import (
 const maxDepth = 4
 
 // decode reads one JSON object into v, strictly. encoding/json alone would take
-// members in any case, members that stand twice, and null for anything.
-func decode(data []byte, v any) error {
+// members in any case, members that stand twice, and null for anything. open
+// names the members whose values are objects with names that nobody knows before.
+func decode(data []byte, v any, open ...string) error {
 	if !utf8.Valid(data) {
 		return ticket.Refuse(ticket.Invalid, "the body is not UTF-8")
 	}
 	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
 		return ticket.Refuse(ticket.Invalid, "the body is not a JSON object")
 	}
-	s := scanner{json.NewDecoder(bytes.NewReader(data))}
+	s := scanner{json.NewDecoder(bytes.NewReader(data)), open}
 	s.dec.UseNumber()
 	if err := s.value("", 0); err != nil {
 		return err
@@ -40,7 +42,10 @@ func decode(data []byte, v any) error {
 }
 
 // scanner walks through JSON and refuses what could be read in two ways.
-type scanner struct{ dec *json.Decoder }
+type scanner struct {
+	dec  *json.Decoder
+	open []string
+}
 
 // value takes one value, that of a member with this name.
 func (s scanner) value(member string, depth int) error {
@@ -58,14 +63,14 @@ func (s scanner) value(member string, depth int) error {
 	}
 	switch token {
 	case json.Delim('{'):
-		return s.object(depth)
+		return s.object(depth, slices.Contains(s.open, member))
 	case json.Delim('['):
 		return s.array(member, depth)
 	}
 	return nil
 }
 
-func (s scanner) object(depth int) error {
+func (s scanner) object(depth int, open bool) error {
 	seen := make(map[string]bool)
 	for s.dec.More() {
 		token, err := s.dec.Token()
@@ -73,7 +78,7 @@ func (s scanner) object(depth int) error {
 		if err != nil || !ok {
 			return ticket.Refuse(ticket.Invalid, "the body is not valid JSON")
 		}
-		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
+		if !open && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
 			return unknownMember(name)
 		}
 		if seen[name] {
@@ -122,9 +127,12 @@ func quoted(name string) string {
 // values. An unknown member has no error type there, and is all that is left.
 func refusalOf(err error) error {
 	var wrongType *json.UnmarshalTypeError
+	var refusal *ticket.Error
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &refusal): // of a text with a form of its own
+		return ticket.Refuse(ticket.Invalid, "%s", refusal.Text)
 	case errors.As(err, &wrongType):
 		return ticket.Refuse(ticket.Invalid, "member %s has the wrong type", quoted(wrongType.Field))
 	default:

@@ -45,11 +45,11 @@ func TestLifeOfATicketThroughTheDoor(t *testing.T) {
 	if err != nil || shown.Status != sta.Valid || shown.Client != "enrolment" || shown.Device != "d€1" {
 		t.Errorf("shown as %+v, %v", shown, err)
 	}
-	result, err := desk.Revoke(t.Context(), issued.ID)
-	if err != nil || result.Already || result.Family != shown.Family || result.Serial != 1 {
+	result, err := desk.Revoke(t.Context(), sta.RevokeRequest{Ticket: issued.ID})
+	if err != nil || result.Already || result.Family != shown.Family || result.Entry.Position != 1 || result.Matched != 1 {
 		t.Errorf("revoked: %+v, %v", result, err)
 	}
-	if again, err := desk.Revoke(t.Context(), issued.ID); err != nil || !again.Already {
+	if again, err := desk.Revoke(t.Context(), sta.RevokeRequest{Ticket: issued.ID}); err != nil || !again.Already {
 		t.Errorf("revoked again: %+v, %v", again, err)
 	}
 	_, err = gw.Redeem(t.Context(), issued.Handle.Hash())
@@ -189,6 +189,40 @@ func TestRefusals(t *testing.T) {
 		"status":             {"desk", "GET", "/v1/tickets?status=good", "", 422, ticket.Invalid},
 		"cursor":             {"desk", "GET", "/v1/tickets?after=!", "", 422, ticket.Invalid},
 		"semicolon in query": {"desk", "GET", "/v1/tickets?user=a;device=b", "", 400, ticket.Invalid},
+		"query of a body":    {"desk", "POST", "/v1/tickets?user=u", good, 400, ticket.Invalid},
+
+		"may not revoke any":   {"enrolment", "POST", "/v1/revocations", `{"all":true}`, 403, ticket.Forbidden},
+		"revoke nothing":       {"desk", "POST", "/v1/revocations", `{}`, 422, ticket.Invalid},
+		"revoke two things":    {"desk", "POST", "/v1/revocations", `{"all":true,"user":"u"}`, 422, ticket.Invalid},
+		"empty user":           {"desk", "POST", "/v1/revocations", `{"user":"","device":"d"}`, 422, ticket.Invalid},
+		"not all":              {"desk", "POST", "/v1/revocations", `{"all":false}`, 422, ticket.Invalid},
+		"stage 0":              {"desk", "POST", "/v1/revocations", `{"all":true,"stage":0}`, 422, ticket.Invalid},
+		"stage of a user":      {"desk", "POST", "/v1/revocations", `{"user":"u","stage":60}`, 422, ticket.Invalid},
+		"stage of a year":      {"desk", "POST", "/v1/revocations", `{"all":true,"stage":31536000}`, 422, ticket.Invalid},
+		"before when":          {"desk", "POST", "/v1/revocations", `{"all":true,"before":"2026-03-01"}`, 422, ticket.Invalid},
+		"before a ticket":      {"desk", "POST", "/v1/revocations", `{"ticket":"aaaa","before":"2026-03-01T00:00:00Z"}`, 422, ticket.Invalid},
+		"before the future":    {"desk", "POST", "/v1/revocations", `{"all":true,"before":"2999-03-01T00:00:00Z"}`, 422, ticket.Invalid},
+		"no such ticket":       {"desk", "POST", "/v1/revocations", `{"ticket":"aaaa"}`, 404, ticket.NotFound},
+		"no such family":       {"desk", "POST", "/v1/revocations", `{"family":"A"}`, 404, ticket.NotFound},
+		"no such user":         {"desk", "POST", "/v1/revocations", `{"user":"nobody"}`, 404, ticket.NotFound},
+		"unknown scope":        {"desk", "POST", "/v1/revocations", `{"group":"sales"}`, 400, ticket.Invalid},
+		"operator in the dark": {"desk", "DELETE", "/v1/tickets/aaaa?operator=%1b", "", 422, ticket.Invalid},
+		"operator twice":       {"desk", "DELETE", "/v1/tickets/aaaa?operator=a&operator=b", "", 400, ticket.Invalid},
+		"may not follow":       {"ender", "GET", "/v1/revocations", "", 403, ticket.Forbidden},
+		"may not see heads":    {"ender", "GET", "/v1/heads", "", 403, ticket.Forbidden},
+		"may not see keys":     {"enrolment", "GET", "/v1/keys", "", 403, ticket.Forbidden},
+		"may not report":       {"enrolment", "POST", "/v1/cuts", `{"applied":""}`, 403, ticket.Forbidden},
+		"bad positions":        {"gw", "GET", "/v1/revocations?after=b:1,a:1", "", 400, ticket.Invalid},
+		"too long a wait":      {"gw", "GET", "/v1/revocations?wait=5.1", "", 400, ticket.Invalid},
+		"wait for ever":        {"gw", "GET", "/v1/revocations?wait=Inf", "", 400, ticket.Invalid},
+		"bad gateway":          {"gw", "GET", "/v1/revocations?gateway=a/b", "", 400, ticket.Invalid},
+		"long gateway":         {"gw", "POST", "/v1/cuts?gateway=" + strings.Repeat("a", 65), `{"applied":""}`, 400, ticket.Invalid},
+		"nothing applied":      {"gw", "POST", "/v1/cuts", `{}`, 422, ticket.Invalid},
+		"negative cuts":        {"gw", "POST", "/v1/cuts", `{"applied":"a:1","cuts":{"a:1":-1}}`, 422, ticket.Invalid},
+		"cuts of nowhere":      {"gw", "POST", "/v1/cuts", `{"applied":"","cuts":{"a:0":1}}`, 400, ticket.Invalid},
+		"forged entries":       {"gw", "POST", "/v1/cuts", `{"applied":"","logs":{"a":["x.y.z"]}}`, 422, ticket.Invalid},
+		"report too large":     {"gw", "POST", "/v1/cuts", `{"applied":"","logs":{"a":["` + strings.Repeat("a", 1<<20) + `"]}}`, 413, ticket.TooLarge},
+		"document with query":  {"gw", "GET", "/v1/openapi.json?x=1", "", 400, ticket.Invalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := d.send(t, test.method, test.path, test.body, d.as(test.client))
@@ -204,7 +238,8 @@ func TestRefusals(t *testing.T) {
 func TestMethodsAndTypes(t *testing.T) {
 	d := openDoor(t)
 	for path, allow := range map[string]string{
-		"/v1/tickets": "GET, POST", "/v1/tickets/aaaa": "GET, DELETE", "/v1/redeem": "POST",
+		"/v1/tickets": "GET, POST", "/v1/tickets/aaaa": "GET, DELETE", "/v1/redeem": "POST", "/v1/revocations": "GET, POST",
+		"/v1/heads": "GET", "/v1/cuts": "POST", "/v1/keys": "GET", "/v1/openapi.json": "GET",
 	} {
 		for _, method := range []string{"PUT", "PATCH", "OPTIONS", "BREW"} {
 			a := d.send(t, method, path, "", d.as("desk"))
@@ -288,6 +323,17 @@ func TestHandlesInTheWrongPlaceAreNotRepeated(t *testing.T) {
 		{"POST", "/v1/tickets", `{"user":"` + handle + `"}`},
 		{"POST", "/v1/redeem", `{"hash":"` + handle + `"}`},
 		{"DELETE", "/v1/tickets/" + handle, ""},
+		{"DELETE", "/v1/tickets/aaaa?operator=" + handle, ""},
+		{"POST", "/v1/revocations", `{"ticket":"` + handle + `"}`},
+		{"POST", "/v1/revocations", `{"family":"` + handle + `"}`},
+		{"POST", "/v1/revocations", `{"user":"` + handle + `"}`},
+		{"POST", "/v1/revocations", `{"user":"u","operator":"` + handle + `"}`},
+		{"POST", "/v1/revocations", `{"user":"u","before":"` + handle + `"}`},
+		{"GET", "/v1/revocations?gateway=" + handle + "!", ""},
+		{"GET", "/v1/revocations?after=" + handle, ""},
+		{"POST", "/v1/cuts", `{"applied":"` + handle + `"}`},
+		{"POST", "/v1/cuts", `{"applied":"","cuts":{"` + handle + `":1}}`},
+		{"POST", "/v1/cuts", `{"applied":"","logs":{"` + handle + `":["x"]}}`},
 		{handle, "/v1/tickets", ""},
 	} {
 		a := d.send(t, request.method, request.path, request.body, d.as("desk"))

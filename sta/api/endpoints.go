@@ -6,8 +6,6 @@ import (
 	"math"
 	"mime"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,7 +24,7 @@ func (x *exchange) issue() error {
 		Refreshable: wire.Refreshable,
 	}
 	if wire.Lifetime != nil {
-		lifetime, err := seconds(*wire.Lifetime)
+		lifetime, err := seconds("lifetime", *wire.Lifetime)
 		if err != nil {
 			return err
 		}
@@ -40,58 +38,25 @@ func (x *exchange) issue() error {
 	return x.answer(http.StatusCreated, issued{made.ID, made.Handle.Reveal(), made.Token(), made.Expires})
 }
 
-// seconds gives a lifetime. 0 is refused: left out means the default, and a
-// client that computed 0 did not mean a week.
-func seconds(n int64) (time.Duration, error) {
+// seconds gives a time. 0 is refused: left out means the default, and a client
+// that computed 0 did not mean a week.
+func seconds(member string, n int64) (time.Duration, error) {
 	if n < 1 || n > math.MaxInt64/int64(time.Second) {
-		return 0, ticket.Refuse(ticket.Invalid, "lifetime is a number of seconds, at least 1")
+		return 0, ticket.Refuse(ticket.Invalid, "%s is a number of seconds, at least 1", member)
 	}
 	return time.Duration(n) * time.Second, nil
 }
 
 func (x *exchange) list() error {
-	filter, err := parseFilter(x.r.URL.RawQuery)
+	filter, err := parseFilter(x.query)
 	if err != nil {
-		return &httpError{http.StatusBadRequest, err}
+		return badRequest(err)
 	}
 	found, err := x.authority.List(x.r.Context(), x.client, filter)
 	if err != nil {
 		return err
 	}
 	return x.answer(http.StatusOK, page{found.Tickets, found.Next})
-}
-
-// parseFilter reads a query as strictly as a body is read.
-func parseFilter(query string) (sta.Filter, error) {
-	var f sta.Filter
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return f, ticket.Refuse(ticket.Invalid, "the query is malformed")
-	}
-	for name, value := range values {
-		if len(value) != 1 {
-			return f, ticket.Refuse(ticket.Invalid, "parameter %s stands twice", quoted(name))
-		}
-		switch name {
-		case "user":
-			f.User = value[0]
-		case "device":
-			f.Device = value[0]
-		case "app":
-			f.App = value[0]
-		case "status":
-			f.Status = sta.Status(value[0])
-		case "after":
-			f.After = value[0]
-		case "limit":
-			if f.Limit, err = strconv.Atoi(value[0]); err != nil || f.Limit < 1 {
-				return f, ticket.Refuse(ticket.Invalid, "limit is 1 to %d", sta.MaxPage)
-			}
-		default:
-			return f, ticket.Refuse(ticket.Invalid, "parameter %s is not known here", quoted(name))
-		}
-	}
-	return f, nil
 }
 
 func (x *exchange) show() error {
@@ -102,12 +67,69 @@ func (x *exchange) show() error {
 	return x.answer(http.StatusOK, found)
 }
 
+func (x *exchange) revokeTicket() error {
+	return x.end(sta.RevokeRequest{Ticket: x.id, Operator: x.query["operator"]})
+}
+
 func (x *exchange) revoke() error {
-	result, err := x.authority.Revoke(x.r.Context(), x.client, x.id)
+	var wire revocationRequest
+	if err := x.read(&wire); err != nil {
+		return err
+	}
+	request, err := wire.request()
 	if err != nil {
 		return err
 	}
+	return x.end(request)
+}
+
+func (x *exchange) end(request sta.RevokeRequest) error {
+	result, err := x.authority.Revoke(x.r.Context(), x.client, request)
+	if err != nil {
+		return err
+	}
+	x.access.Ticket = result.ID
 	return x.answer(http.StatusOK, toRevoked(&result))
+}
+
+// request gives what the body says.
+func (w *revocationRequest) request() (sta.RevokeRequest, error) {
+	r := sta.RevokeRequest{All: w.All, AllMatching: w.AllMatching}
+	for _, text := range []struct {
+		member string
+		from   *string
+		to     *string
+	}{
+		{"ticket", w.Ticket, &r.Ticket}, {"family", w.Family, &r.Family}, {"user", w.User, &r.User},
+		{"device", w.Device, &r.Device}, {"operator", w.Operator, &r.Operator},
+	} {
+		switch {
+		case text.from == nil:
+		case *text.from == "":
+			return r, ticket.Refuse(ticket.Invalid, "%s is empty; leave it out", text.member)
+		default:
+			*text.to = *text.from
+		}
+	}
+	// An id goes into the log of revocations as it is. What cannot be one may be
+	// a secret in the wrong place.
+	if w.Ticket != nil && !isID(r.Ticket) {
+		return r, ticket.Refuse(ticket.NotFound, "no ticket has this id")
+	}
+	if w.Family != nil && !isID(r.Family) {
+		return r, ticket.Refuse(ticket.NotFound, "no ticket is of this family")
+	}
+	if w.Before != nil {
+		if err := r.Before.UnmarshalText([]byte(*w.Before)); err != nil {
+			return r, ticket.Refuse(ticket.Invalid, "before is a time as in RFC 3339")
+		}
+	}
+	if w.Stage == nil {
+		return r, nil
+	}
+	var err error
+	r.Stage, err = seconds("stage", *w.Stage)
+	return r, err
 }
 
 func (x *exchange) redeem() error {
@@ -131,12 +153,15 @@ func (x *exchange) redeem() error {
 }
 
 // read decodes the request's body.
-func (x *exchange) read(v any) error {
+func (x *exchange) read(v any) error { return x.readUpTo(x.maxBody, v) }
+
+// readUpTo does so for one of at most so many bytes; for open see decode.
+func (x *exchange) readUpTo(most int64, v any, open ...string) error {
 	if !isJSON(x.r.Header.Values("Content-Type")) {
 		return &httpError{http.StatusUnsupportedMediaType,
 			ticket.Refuse(ticket.Invalid, "the body's type is %s", typeJSON)}
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, x.maxBody))
+	data, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, most))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -144,10 +169,7 @@ func (x *exchange) read(v any) error {
 	case err != nil:
 		return &httpError{http.StatusBadRequest, ticket.Refuse(ticket.Invalid, "the body could not be read")}
 	}
-	if err := decode(data, v); err != nil {
-		return &httpError{http.StatusBadRequest, err}
-	}
-	return nil
+	return badRequest(decode(data, v, open...))
 }
 
 // isJSON takes application/json, in UTF-8 if it says so: JSON has no other

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -48,42 +49,6 @@ func NewHandler(authority *sta.Authority, clients *sta.Clients, options Options)
 	return h
 }
 
-const (
-	// idleTimeout ends connections on which nothing is asked. It is all that
-	// bounds one over HTTP/2 whose client never asks anything, and so never
-	// shows who he is.
-	idleTimeout = 15 * time.Second
-	// idleClient is how long a Client keeps one. It is the shorter one, so that
-	// no request is sent into a connection that is just being closed.
-	idleClient = idleTimeout * 2 / 3
-)
-
-// NewServer gives a server for the handler with every bound set, so that a
-// stranger costs little and not for long: 5 s for the TLS handshake, 5 s for a
-// request's header, 10 s for an HTTP/2 preface, and 15 s in silence. The caller
-// sets TLSConfig, ErrorLog and the rest.
-func NewServer(handler http.Handler) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    MaxHeader,
-		HTTP2: &http.HTTP2Config{
-			// Enrolment servers that ask for more at a time open further
-			// connections, or wait their turn.
-			MaxConcurrentStreams:          32,
-			MaxReadFrameSize:              16 << 10, // the least that there is
-			MaxReceiveBufferPerStream:     MaxBody,
-			MaxReceiveBufferPerConnection: 4 * MaxBody,
-			// WriteTimeout ends a stream, this the connection under it, when a
-			// client does not read.
-			WriteByteTimeout: idleTimeout,
-		},
-	}
-}
-
 // exchange is one request on its way.
 type exchange struct {
 	*handler
@@ -91,12 +56,16 @@ type exchange struct {
 	r      *http.Request
 	client *sta.Client
 	id     string // of {id}
+	query  map[string]string
 	access Access
 }
 
 // endpoint serves one method at one route. It answers itself, or returns an
 // error for ServeHTTP to answer.
-type endpoint func(*exchange) error
+type endpoint struct {
+	serve func(*exchange) error
+	takes []string // the parameters that its query may have
+}
 
 // route is what there is at an address.
 type route struct {
@@ -105,13 +74,33 @@ type route struct {
 	methods map[string]endpoint
 }
 
+// routes is everything that is here; ticketRoute is the one whose path has an id.
 var (
-	ticketsRoute = route{pathTickets, "GET, POST", map[string]endpoint{"GET": (*exchange).list, "POST": (*exchange).issue}}
-	ticketRoute  = route{pathTickets + "/{id}", "GET, DELETE", map[string]endpoint{"GET": (*exchange).show, "DELETE": (*exchange).revoke}}
-	redeemRoute  = route{pathRedeem, "POST", map[string]endpoint{"POST": (*exchange).redeem}}
+	routes = []route{
+		ticketRoute,
+		{pathTickets, "GET, POST", map[string]endpoint{
+			"GET":  {(*exchange).list, []string{"user", "device", "app", "status", "limit", "after"}},
+			"POST": {(*exchange).issue, nil},
+		}},
+		{pathRevocations, "GET, POST", map[string]endpoint{
+			"GET":  {(*exchange).updates, []string{"gateway", "after", "wait"}},
+			"POST": {(*exchange).revoke, nil},
+		}},
+		{pathRedeem, "POST", map[string]endpoint{"POST": {(*exchange).redeem, nil}}},
+		{pathHeads, "GET", map[string]endpoint{"GET": {(*exchange).heads, nil}}},
+		{pathCuts, "POST", map[string]endpoint{"POST": {(*exchange).cuts, []string{"gateway"}}}},
+		{pathKeys, "GET", map[string]endpoint{"GET": {(*exchange).keys, nil}}},
+		{pathOpenAPI, "GET", map[string]endpoint{"GET": {(*exchange).openAPI, nil}}},
+	}
+	ticketRoute = route{pathTickets + "/{id}", "GET, DELETE", map[string]endpoint{
+		"GET": {(*exchange).show, nil},
+		// A header would not carry the name of everybody who asks.
+		"DELETE": {(*exchange).revokeTicket, []string{"operator"}},
+	}}
 )
 
-// ServeHTTP authenticates before it looks at anything else.
+// ServeHTTP authenticates before it looks at anything else, but for the document
+// that says how to ask.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	w.Header().Set("Cache-Control", "no-store")
@@ -130,12 +119,18 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (x *exchange) serve() error {
-	client, err := x.clients.Authenticate(bearer(x.r))
+	if x.r.Method == http.MethodGet && x.r.URL.Path == pathOpenAPI && x.r.URL.RawQuery == "" {
+		x.access.Route = pathOpenAPI
+		x.leave()
+		return x.openAPI()
+	}
+	client, err := x.clients.Admit(sta.Presented{Key: bearer(x.r), TLS: x.r.TLS, Address: x.r.RemoteAddr})
 	if err != nil {
-		// What a stranger goes on to send is not worth a connection: net/http
-		// reads on for a moment, so that the answer arrives, and closes it.
-		x.w.Header().Set("Connection", "close")
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+		if often, ok := errors.AsType[*sta.RateError](err); ok {
+			x.access.Client = often.Client
+			return err
+		}
+		x.leave()
 		return err
 	}
 	x.client = client.From(x.r.RemoteAddr)
@@ -145,41 +140,60 @@ func (x *exchange) serve() error {
 		return ticket.Refuse(ticket.NotFound, "there is nothing at this address")
 	}
 	x.access.Route, x.access.Ticket, x.id = route.pattern, id, id
-	serve := route.methods[x.r.Method]
-	if serve == nil {
+	at, found := route.methods[x.r.Method]
+	if !found {
 		x.w.Header().Set("Allow", route.allow)
 		return ticket.Refuse(ticket.MethodNotAllowed, "this address takes %s", route.allow)
 	}
-	return serve(x)
+	if x.query, err = parseQuery(x.r.URL.RawQuery, at.takes...); err != nil {
+		return badRequest(err)
+	}
+	return at.serve(x)
 }
 
-// bearer gives the key that the request shows, "" if it shows none or several.
+// leave has the connection closed after the answer. What a stranger goes on to
+// send is not worth one: net/http reads on for a moment, so that the answer
+// arrives.
+func (x *exchange) leave() {
+	x.w.Header().Set("Connection", "close")
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+}
+
+// unreadable stands for a key that is shown otherwise than as it should be: it is
+// nobody's, and goes before a certificate. No key has this character.
+const unreadable = "?"
+
+// bearer gives the key that the request shows, "" if it shows none.
 func bearer(r *http.Request) string {
 	values := r.Header.Values("Authorization")
-	if len(values) != 1 {
+	if len(values) == 0 {
 		return ""
 	}
 	scheme, key, _ := strings.Cut(values[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") { // RFC 9110 §11.1: in any case
-		return ""
+	if len(values) > 1 || key == "" || !strings.EqualFold(scheme, "Bearer") { // RFC 9110 §11.1: in any case
+		return unreadable
 	}
 	return key
 }
 
 // find gives what there is at a path. An id that cannot be one is nowhere.
 func find(path string) (r *route, id string, found bool) {
-	switch path {
-	case pathTickets:
-		return &ticketsRoute, "", true
-	case pathRedeem:
-		return &redeemRoute, "", true
+	for i := range routes {
+		if routes[i].pattern == path && !strings.HasSuffix(path, "}") {
+			return &routes[i], "", true
+		}
 	}
 	id, found = strings.CutPrefix(path, pathTickets+"/")
-	const alphabet = "abcdefghijklmnopqrstuvwxyz234567" // of base32, in lower case
-	if !found || id == "" || len(id) > 64 || strings.Trim(id, alphabet) != "" {
+	if !found || !isID(id) {
 		return nil, "", false
 	}
 	return &ticketRoute, id, true
+}
+
+// isID tells whether a text can be the name of a ticket or a family.
+func isID(s string) bool {
+	const alphabet = "abcdefghijklmnopqrstuvwxyz234567" // of base32, in lower case
+	return s != "" && len(s) <= 64 && strings.Trim(s, alphabet) == ""
 }
 
 func knownMethod(method string) string {

@@ -3,8 +3,11 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
+	"strconv"
 
+	"github.com/sallyport/sallyport/sta"
 	"github.com/sallyport/sallyport/sta/ticket"
 )
 
@@ -22,6 +25,8 @@ func statusOf(reason ticket.Reason) int {
 		return http.StatusForbidden
 	case ticket.NotFound, ticket.Unknown, ticket.Mismatch:
 		return http.StatusNotFound
+	case ticket.Ambiguous:
+		return http.StatusConflict
 	case ticket.MethodNotAllowed:
 		return http.StatusMethodNotAllowed
 	case ticket.Expired, ticket.Revoked:
@@ -49,14 +54,15 @@ func (e *httpError) Unwrap() error { return e.err }
 func writeProblem(w http.ResponseWriter, err error) (status int, reason ticket.Reason) {
 	reason = ticket.ReasonOf(err)
 	status = statusOf(reason)
-	var withStatus *httpError
-	if errors.As(err, &withStatus) {
-		status = withStatus.status
+	p := problem{Type: "about:blank", Detail: "the authority cannot answer at the moment", Reason: reason}
+	if refusal, ok := errors.AsType[*ticket.Error](err); ok {
+		p.Detail = refusal.Text // without the cause
 	}
-	detail := "the authority cannot answer at the moment"
-	var refusal *ticket.Error
-	if errors.As(err, &refusal) {
-		detail = refusal.Text // without the cause
+	if unmatched, ok := errors.AsType[*sta.MatchError](err); ok {
+		p.Names = unmatched.Names
+	}
+	if other, ok := errors.AsType[*httpError](err); ok {
+		status = other.status
 	}
 	switch status {
 	case http.StatusUnauthorized:
@@ -64,9 +70,13 @@ func writeProblem(w http.ResponseWriter, err error) (status int, reason ticket.R
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfter)
 	}
-	writeJSON(w, status, typeProblem, problem{
-		Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail, Reason: reason,
-	})
+	if often, ok := errors.AsType[*sta.RateError](err); ok {
+		status = http.StatusTooManyRequests
+		seconds := max(1, math.Ceil(often.After.Seconds()))
+		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
+	}
+	p.Status, p.Title = status, http.StatusText(status)
+	writeJSON(w, status, typeProblem, p)
 	return status, reason
 }
 

@@ -34,7 +34,7 @@ func (l oneConn) Accept() (net.Conn, error) {
 func (l oneConn) Close() error { return nil }
 
 // certificate makes one for "door", and a pool that trusts it.
-func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+func certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -59,13 +59,13 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 
 // connect serves one connection, as it is done with a listener of crypto/tls,
 // and gives the client's end of it. To be called in a bubble, and closed there.
-func connect(t *testing.T) (conn net.Conn, roots *x509.CertPool, closeServer func()) {
+func connect(t *testing.T, handler http.Handler) (conn net.Conn, roots *x509.CertPool, closeServer func()) {
 	t.Helper()
 	cert, roots := certificate(t)
 	client, served := net.Pipe()
 	listener := oneConn{conns: make(chan net.Conn, 1)}
 	listener.conns <- served
-	server := api.NewServer(http.NotFoundHandler())
+	server := api.NewServer(handler)
 	done := make(chan error)
 	go func() {
 		done <- server.Serve(tls.NewListener(listener, &tls.Config{
@@ -78,6 +78,16 @@ func connect(t *testing.T) (conn net.Conn, roots *x509.CertPool, closeServer fun
 		<-done
 		_ = server.Close()
 	}
+}
+
+// secure speaks TLS on the client's end.
+func secure(t *testing.T, conn net.Conn, roots *x509.CertPool, protocol string) net.Conn {
+	t.Helper()
+	secured := tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: "door", NextProtos: []string{protocol}})
+	if err := secured.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	return secured
 }
 
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" // RFC 9113 §3.4
@@ -105,17 +115,11 @@ func TestSilentConnectionsAreClosed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				conn, roots, closeServer := connect(t)
+				conn, roots, closeServer := connect(t, http.NotFoundHandler())
 				defer closeServer()
 				start := time.Now()
 				if test.protocol != "" {
-					secured := tls.Client(conn, &tls.Config{
-						RootCAs: roots, ServerName: "door", NextProtos: []string{test.protocol},
-					})
-					if err := secured.Handshake(); err != nil {
-						t.Fatal(err)
-					}
-					conn = secured
+					conn = secure(t, conn, roots, test.protocol)
 				}
 				closed := make(chan struct{})
 				go func() {
@@ -146,12 +150,9 @@ func TestSilentConnectionsAreClosed(t *testing.T) {
 // A connection holds few streams and small frames.
 func TestHTTP2IsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, roots, closeServer := connect(t)
+		conn, roots, closeServer := connect(t, http.NotFoundHandler())
 		defer closeServer()
-		secured := tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: "door", NextProtos: []string{"h2"}})
-		if err := secured.Handshake(); err != nil {
-			t.Fatal(err)
-		}
+		secured := secure(t, conn, roots, "h2")
 		go func() { _, _ = io.WriteString(secured, preface+emptySettings) }()
 		header := make([]byte, 9)
 		if _, err := io.ReadFull(secured, header); err != nil || header[3] != 4 {

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -51,7 +55,9 @@ type door struct {
 	server    *httptest.Server
 	audit     *audit
 	keys      map[string]sta.Key // by client
+	proof     tls.Certificate    // of the client "certified"
 	verifier  *ticket.Verifier
+	pin       string
 
 	mu     sync.Mutex
 	access []api.Access
@@ -59,13 +65,21 @@ type door struct {
 
 func newKey(t testing.TB) sta.Key {
 	t.Helper()
+	key, err := randomKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func randomKey() (sta.Key, error) {
 	raw := make([]byte, 32)
 	_, _ = rand.Read(raw)
 	keys, err := sta.ParseKeyFile([]byte(base64.StdEncoding.EncodeToString(raw) + "\n"))
 	if err != nil {
-		t.Fatal(err)
+		return sta.Key{}, err
 	}
-	return keys[0]
+	return keys[0], nil
 }
 
 func openDoor(t testing.TB) *door {
@@ -77,34 +91,61 @@ func openDoor(t testing.TB) *door {
 		}
 	}
 	d := &door{audit: &audit{}, keys: make(map[string]sta.Key)}
-	dir, store := t.TempDir(), sta.NewMemoryStore()
-	files := sta.KeyFiles{Root: filepath.Join(dir, "root.key"), Signing: filepath.Join(dir, "sta.key")}
-	_, err := sta.Init(t.Context(), store, "STA01", files, time.Now())
+	var err error
+	d.authority, d.pin, err = newAuthority(t.Context(), t.TempDir(), d.audit)
 	must(err)
-	signer, keys, err := sta.OpenKeys(t.Context(), store, "STA01", files.Signing)
-	must(err)
-	d.verifier, err = ticket.NewVerifier(keys, "gw.example.com", nil)
-	must(err)
-	d.authority, err = sta.New(sta.Config{
-		ID: "STA01", Audience: []string{"gw.example.com"}, Signer: signer, Keys: keys, Store: store, Audit: d.audit,
-		CutWait: 20 * time.Millisecond,
-	})
+	d.verifier, err = ticket.NewVerifier(d.authority.Keys(), "gw.example.com", nil)
 	must(err)
 	var configs []sta.ClientConfig
 	for name, may := range map[string]sta.Rights{
 		"desk": sta.MayIssue | sta.MayRedeem | sta.MayRevoke | sta.MayList, "enrolment": 0, "gw": sta.MayRedeem,
+		"ender": sta.MayRevoke, "elsewhere": sta.MayList, "hasty": sta.MayList | sta.MayIssue,
 	} {
 		d.keys[name] = newKey(t)
-		configs = append(configs, sta.ClientConfig{Name: name, Keys: []sta.Key{d.keys[name]}, May: may})
+		config := sta.ClientConfig{Name: name, Keys: []sta.Key{d.keys[name]}, May: may}
+		switch name {
+		case "elsewhere": // than these tests run
+			config.Sources = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+		case "hasty":
+			config.Rate = 2
+		}
+		configs = append(configs, config)
 	}
+	d.proof, _ = certificate(t)
+	leaf, err := x509.ParseCertificate(d.proof.Certificate[0])
+	must(err)
+	pin := "sha256:" + ticket.Hash(sha256.Sum256(leaf.RawSubjectPublicKeyInfo)).String()
+	configs = append(configs, sta.ClientConfig{Name: "certified", Certificates: []string{pin}, May: sta.MayRedeem | sta.MayList})
 	clients, err := sta.NewClients(configs)
 	must(err)
+	handler := readContract(t).watch(t, api.NewHandler(d.authority, clients, api.Options{Log: d.log}))
 	d.server = httptest.NewUnstartedServer(nil)
-	d.server.Config = api.NewServer(api.NewHandler(d.authority, clients, api.Options{Log: d.log}))
+	d.server.Config = api.NewServer(handler)
+	d.server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	d.server.TLS = api.AskForCertificates(&tls.Config{})
 	d.server.EnableHTTP2 = true
 	d.server.StartTLS()
 	t.Cleanup(d.server.Close)
 	return d
+}
+
+// newAuthority makes one with keys in a folder and everything else in memory, and
+// gives the pin of its root.
+func newAuthority(ctx context.Context, dir string, events sta.AuditLog) (*sta.Authority, string, error) {
+	store := sta.NewMemoryStore()
+	files := sta.KeyFiles{Root: filepath.Join(dir, "root.key"), Signing: filepath.Join(dir, "sta.key")}
+	if _, err := sta.Init(ctx, store, "STA01", files, time.Now()); err != nil {
+		return nil, "", err
+	}
+	keys, err := sta.OpenKeys(ctx, store, "STA01", files.Signing)
+	if err != nil {
+		return nil, "", err
+	}
+	authority, err := sta.New(sta.Config{
+		ID: "STA01", Audience: []string{"gw.example.com"}, Signer: keys.Signer, Keys: keys.Set, Pin: keys.Pin,
+		Store: store, Audit: events, CutWait: 2 * time.Second,
+	})
+	return authority, keys.Pin, err
 }
 
 func (d *door) log(a api.Access) {
@@ -123,9 +164,7 @@ func (d *door) client(t testing.TB, name string) *api.Client {
 	return c
 }
 
-func (d *door) tls() *tls.Config {
-	return d.server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-}
+func (d *door) tls() *tls.Config { return trust(d.server) }
 
 // answer is what came back, read whole.
 type answer struct {
@@ -138,6 +177,7 @@ func (a *answer) problem(t *testing.T) (p struct {
 	Type, Title, Detail string
 	Status              int
 	Reason              ticket.Reason
+	Names               []string
 }) {
 	t.Helper()
 	if got := a.Header.Get("Content-Type"); got != "application/problem+json" {

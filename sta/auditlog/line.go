@@ -16,17 +16,19 @@ const timeFormat = "2006-01-02T15:04:05.000Z"
 
 // line is the JSON form of an event.
 type line struct {
-	Time   string        `json:"time"`
-	Action sta.Action    `json:"action"`
-	Result sta.Result    `json:"result"`
-	Reason ticket.Reason `json:"reason,omitempty"`
-	Ticket string        `json:"ticket,omitempty"`
-	Client string        `json:"client,omitempty"`
-	User   string        `json:"user,omitempty"`
-	Device string        `json:"device,omitempty"`
-	App    string        `json:"app,omitempty"`
-	Source string        `json:"source,omitempty"`
-	Text   string        `json:"text,omitempty"`
+	Time     string        `json:"time"`
+	Action   sta.Action    `json:"action"`
+	Result   sta.Result    `json:"result"`
+	Reason   ticket.Reason `json:"reason,omitempty"`
+	Ticket   string        `json:"ticket,omitempty"`
+	Scope    string        `json:"scope,omitempty"`
+	Client   string        `json:"client,omitempty"`
+	Operator string        `json:"operator,omitempty"`
+	User     string        `json:"user,omitempty"`
+	Device   string        `json:"device,omitempty"`
+	App      string        `json:"app,omitempty"`
+	Source   string        `json:"source,omitempty"`
+	Text     string        `json:"text,omitempty"`
 }
 
 // format gives the event's line, with its line break. JSON keeps every other
@@ -37,7 +39,7 @@ func format(e sta.Event) ([]byte, error) {
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(line{
 		e.Time.UTC().Format(timeFormat), e.Action, e.Result, e.Reason, e.Ticket,
-		e.Client, e.User, e.Device, e.App, e.Source, e.Text,
+		e.Scope, e.Client, e.Operator, e.User, e.Device, e.App, e.Source, e.Text,
 	})
 	return buf.Bytes(), err
 }
@@ -60,6 +62,6 @@ func Parse(data []byte) (sta.Event, error) {
 	}
 	return sta.Event{
 		Time: at, Action: l.Action, Result: l.Result, Reason: l.Reason, Ticket: l.Ticket,
-		Client: l.Client, User: l.User, Device: l.Device, App: l.App, Source: l.Source, Text: l.Text,
+		Scope: l.Scope, Client: l.Client, Operator: l.Operator, User: l.User, Device: l.Device, App: l.App, Source: l.Source, Text: l.Text,
 	}, nil
 }

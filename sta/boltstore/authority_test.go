@@ -35,16 +35,16 @@ func newAuthority(t testing.TB, dir string) (*sta.Authority, *boltstore.Store, *
 	files := sta.KeyFiles{Root: filepath.Join(dir, "root.key"), Signing: filepath.Join(dir, "sta.key")}
 	_, err := sta.Init(t.Context(), store, "STA01", files, time.Now())
 	must(err)
-	signer, keys, err := sta.OpenKeys(t.Context(), store, "STA01", files.Signing)
+	keys, err := sta.OpenKeys(t.Context(), store, "STA01", files.Signing)
 	must(err)
 	audit, err := auditlog.Open(filepath.Join(dir, "audit.log"))
 	must(err)
 	t.Cleanup(func() { _ = audit.Close() })
 	authority, err := sta.New(sta.Config{
-		ID: "STA01", Audience: []string{gateway}, Signer: signer, Keys: keys, Store: store, Audit: audit,
+		ID: "STA01", Audience: []string{gateway}, Signer: keys.Signer, Keys: keys.Set, Store: store, Audit: audit,
 	})
 	must(err)
-	verifier, err := ticket.NewVerifier(keys, gateway, nil)
+	verifier, err := ticket.NewVerifier(keys.Set, gateway, nil)
 	must(err)
 	return authority, store, verifier
 }
@@ -62,6 +62,12 @@ func TestStolenFileOpensNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		handles = append(handles, issued.Handle.Reveal())
+	}
+	if _, err := authority.Revoke(t.Context(), desk, sta.RevokeRequest{User: "user2"}); err != nil {
+		t.Fatal(err)
+	}
+	if logs, _, err := store.Entries(t.Context(), nil, 1); err != nil || len(logs) != 1 {
+		t.Fatalf("%d logs are in the store, %v", len(logs), err)
 	}
 	if err := store.Close(); err != nil {
 		t.Fatal(err)

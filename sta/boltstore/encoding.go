@@ -1,7 +1,6 @@
 package boltstore
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/sta"
-	"github.com/sallyport/sallyport/sta/ticket"
 )
 
 // CorruptError says which entry of the file cannot be read.
@@ -93,27 +91,4 @@ func decode(ref, data []byte) (*sta.Record, error) {
 		return nil, &CorruptError{fmt.Sprintf("ticket %q", idOf(ref)), err}
 	}
 	return &r, nil
-}
-
-func encodeRevocation(r *ticket.Revocation) ([]byte, error) {
-	data, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	return seal(data), nil
-}
-
-// decodeRevocation reads the revocation that stands under a serial, if it can be
-// read.
-func decodeRevocation(serial, data []byte) (r ticket.Revocation, ok bool) {
-	ok = unseal(data, &r) == nil && bytes.Equal(serial, number(r.Serial))
-	return r, ok
-}
-
-// serialOf reads a serial, 0 if it is none.
-func serialOf(key []byte) uint64 {
-	if len(key) != 8 {
-		return 0
-	}
-	return binary.BigEndian.Uint64(key)
 }

@@ -24,7 +24,7 @@ func TestWriterOfTheStoreMintsNothing(t *testing.T) {
 	if _, err := sta.Init(t.Context(), s, "STA01", files, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := sta.OpenKeys(t.Context(), s, "STA01", files.Signing); err != nil {
+	if _, err := sta.OpenKeys(t.Context(), s, "STA01", files.Signing); err != nil {
 		t.Fatal(err)
 	}
 	signing, err := sta.ReadPrivateKey(files.Signing) // of which he needs the public part
@@ -51,7 +51,7 @@ func TestWriterOfTheStoreMintsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	alter(t, s, func(tx *bolt.Tx) error { return tx.Bucket(meta).Put(keySetKey, planted) })
-	_, _, err = sta.OpenKeys(t.Context(), s, "STA01", files.Signing)
+	_, err = sta.OpenKeys(t.Context(), s, "STA01", files.Signing)
 	if err == nil {
 		t.Fatal("the authority would start with a stranger's key")
 	}

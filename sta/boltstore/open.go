@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -20,21 +21,19 @@ var _ sta.Store = (*Store)(nil)
 var ErrLocked = errors.New("another process has it open")
 
 // schema is the layout that doc.go draws. Others are refused.
-const schema = 1
+const schema = 2
 
 // The buckets.
 var (
-	tickets     = []byte("tickets")
-	ids         = []byte("ids")
-	hashes      = []byte("hashes")
-	users       = []byte("users")
-	devices     = []byte("devices")
-	expiry      = []byte("expiry")
-	members     = []byte("members")
-	revocations = []byte("revocations")
-	families    = []byte("families")
-	forget      = []byte("forget")
-	meta        = []byte("meta")
+	tickets = []byte("tickets")
+	ids     = []byte("ids")
+	hashes  = []byte("hashes")
+	users   = []byte("users")
+	devices = []byte("devices")
+	expiry  = []byte("expiry")
+	members = []byte("members")
+	log     = []byte("log")
+	meta    = []byte("meta")
 )
 
 var (
@@ -43,7 +42,10 @@ var (
 )
 
 // Store is a [sta.Store] in a file.
-type Store struct{ db *bolt.DB }
+type Store struct {
+	db *bolt.DB
+	sta.Board
+}
 
 const (
 	// lockWait is how long Open waits for another process: a predecessor that
@@ -60,8 +62,7 @@ const (
 
 // Open opens the file, or makes it, mode 0600, and its folder, 0700. [ErrLocked]
 // if another process has it open for longer than a second. A file that others
-// may write is refused, and so is one that has lost a revocation
-// (*[sta.LostError]): the authority must not vouch for tickets by it.
+// may write is refused, and so is one of another layout.
 func Open(path string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
@@ -82,13 +83,13 @@ func Open(path string) (*Store, error) {
 	if err := prepare(db); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
-	return &Store{db}, nil
+	return &Store{db: db}, nil
 }
 
 // openFile opens the file and refuses one that anybody but its owner may write:
-// whoever can, decides what is revoked. A symbolic link is followed, for it may
-// well lead to another disk, and what counts is the file behind it, once it is
-// open: whoever can plant a link beside it could replace the file as well.
+// whoever can, decides which tickets are found. A symbolic link is followed, for
+// it may well lead to another disk, and what counts is the file behind it, once
+// it is open: whoever can plant a link beside it could replace the file as well.
 func openFile(path string, flag int, mode os.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(path, flag, mode)
 	if err != nil {
@@ -109,8 +110,8 @@ func openFile(path string, flag int, mode os.FileMode) (*os.File, error) {
 	return file, nil
 }
 
-// prepare makes the buckets of a new file, and checks the schema and the
-// revocations of an old one, which it does not write to.
+// prepare makes the buckets of a new file, and checks the schema of an old one,
+// which it does not write to.
 func prepare(db *bolt.DB) error {
 	fresh := false
 	err := db.View(func(tx *bolt.Tx) error {
@@ -119,10 +120,7 @@ func prepare(db *bolt.DB) error {
 			fresh = true
 			return nil
 		}
-		if !bytes.Equal(old.Get(schemaKey), number(schema)) {
-			return errors.New("made by another version of this program")
-		}
-		return checkRevocations(tx)
+		return checkSchema(old.Get(schemaKey))
 	})
 	if err != nil || !fresh {
 		return err
@@ -130,12 +128,23 @@ func prepare(db *bolt.DB) error {
 	return db.Update(makeBuckets)
 }
 
+func checkSchema(found []byte) error {
+	switch {
+	case bytes.Equal(found, number(schema)):
+		return nil
+	case len(found) == 8:
+		return fmt.Errorf("made by another version of this program: its layout is number %d, and this version reads number %d only",
+			binary.BigEndian.Uint64(found), schema)
+	}
+	return errors.New("a database, but not one of an authority")
+}
+
 func makeBuckets(tx *bolt.Tx) error {
 	if name, _ := tx.Cursor().First(); name != nil {
 		return errors.New("a database, but not one of an authority")
 	}
 	for _, name := range [][]byte{
-		tickets, ids, hashes, users, devices, expiry, members, revocations, families, forget, meta,
+		tickets, ids, hashes, users, devices, expiry, members, log, meta,
 	} {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return err

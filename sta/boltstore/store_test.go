@@ -77,8 +77,8 @@ func TestForeignFileIsRefused(t *testing.T) {
 	}
 }
 
-// Who can write the file decides what is revoked, so only its owner may. What
-// counts is the file itself, by whatever name it is reached.
+// Who can write the file decides which tickets are found, so only its owner may.
+// What counts is the file itself, by whatever name it is reached.
 func TestFileThatOthersMayWriteIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	path, link := filepath.Join(dir, "sta.db"), filepath.Join(dir, "link.db")

@@ -38,18 +38,15 @@ func (s *Store) Put(ctx context.Context, r *sta.Record) error {
 		return err
 	}
 	return s.batch(ctx, func(tx *bolt.Tx) error {
-		switch {
-		case tx.Bucket(ids).Get([]byte(r.ID)) != nil, tx.Bucket(hashes).Get(r.Hash[:]) != nil:
+		if tx.Bucket(ids).Get([]byte(r.ID)) != nil || tx.Bucket(hashes).Get(r.Hash[:]) != nil {
 			return sta.ErrExists
-		case tx.Bucket(families).Get([]byte(r.Family)) != nil:
-			return sta.ErrFamilyRevoked
 		}
 		sequence, err := tx.Bucket(tickets).NextSequence()
 		if err != nil {
 			return err
 		}
 		ref := reference(sequence, r.ID)
-		for _, e := range entries(r, ref, data) {
+		for _, e := range rows(r, ref, data) {
 			if err := tx.Bucket(e.bucket).Put(e.key, e.value); err != nil {
 				return err
 			}
@@ -58,11 +55,11 @@ func (s *Store) Put(ctx context.Context, r *sta.Record) error {
 	})
 }
 
-type entry struct{ bucket, key, value []byte }
+type row struct{ bucket, key, value []byte }
 
-// entries is everything that the file holds of one ticket.
-func entries(r *sta.Record, ref, data []byte) []entry {
-	return []entry{
+// rows is everything that the file holds of one ticket.
+func rows(r *sta.Record, ref, data []byte) []row {
+	return []row{
 		{tickets, ref, data},
 		{ids, []byte(r.ID), ref},
 		{hashes, r.Hash[:], ref},
@@ -103,7 +100,7 @@ func (s *Store) ByID(ctx context.Context, id string) (r *sta.Record, err error) 
 	return r, nil
 }
 
-// read gives the record at a reference, with Revoked filled in.
+// read gives the record at a reference.
 func read(tx *bolt.Tx, ref []byte) (*sta.Record, error) {
 	if ref == nil {
 		return nil, sta.ErrNotFound
@@ -113,20 +110,12 @@ func read(tx *bolt.Tx, ref []byte) (*sta.Record, error) {
 		// What is left of a corrupt record that was swept.
 		return nil, sta.ErrNotFound
 	}
-	r, err := decode(ref, data)
-	if err != nil {
-		return nil, err
-	}
-	fillIn(tx, r)
-	return r, nil
+	return decode(ref, data)
 }
 
-func fillIn(tx *bolt.Tx, r *sta.Record) {
-	if serial := tx.Bucket(families).Get([]byte(r.Family)); serial != nil {
-		revocation := revocationOf(tx, serial, r.Family)
-		r.Revoked = &revocation
-	}
-}
+// damaged stands for the client's name in what was put together from the indexes
+// because its record cannot be read. No client is called so.
+const damaged = "(record damaged)"
 
 // salvage gives of a record that cannot be read what the indexes know of it. It
 // has no statement and no hash, so nothing can be redeemed by it.
@@ -139,7 +128,6 @@ func salvage(tx *bolt.Tx, ref []byte) *sta.Record {
 		r.Expires = time.Unix(int64(binary.BigEndian.Uint64(expires)), 0).UTC()
 	}
 	r.Family = family
-	fillIn(tx, r)
 	return r
 }
 
@@ -263,10 +251,10 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 // remove takes a ticket out of every bucket. Of a corrupt record it removes what
 // can be found; the rest leads nowhere, which read knows.
 func remove(tx *bolt.Tx, ref []byte) error {
-	gone := []entry{{bucket: tickets, key: ref}, {bucket: ids, key: []byte(idOf(ref))}}
+	gone := []row{{bucket: tickets, key: ref}, {bucket: ids, key: []byte(idOf(ref))}}
 	if data := tx.Bucket(tickets).Get(ref); data != nil {
 		if r, err := decode(ref, data); err == nil {
-			gone = entries(r, ref, nil)
+			gone = rows(r, ref, nil)
 		}
 	}
 	for _, e := range gone {
@@ -275,4 +263,43 @@ func remove(tx *bolt.Tx, ref []byte) error {
 		}
 	}
 	return nil
+}
+
+// Sweep removes tickets that are past their time; see [sta.Store].
+func (s *Store) Sweep(ctx context.Context, before time.Time, limit int) (removed int, err error) {
+	// A look first: most sweeps find nothing, and an empty write would still
+	// cost an fsync.
+	var due [][]byte
+	err = s.view(ctx, func(tx *bolt.Tx) error {
+		due = dueBy(tx, before, limit)
+		return nil
+	})
+	if err != nil || len(due) == 0 {
+		return 0, err
+	}
+	err = s.db.Update(func(tx *bolt.Tx) error {
+		for _, key := range due {
+			// By hand as well: of a corrupt record, remove does not know it.
+			if err := errors.Join(tx.Bucket(expiry).Delete(key), remove(tx, key[8:])); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(due), nil
+}
+
+// dueBy copies the keys of the tickets that expire no later than a moment. The
+// index knows whole seconds, as do the times of tickets.
+func dueBy(tx *bolt.Tx, before time.Time, limit int) [][]byte {
+	var keys [][]byte
+	end := unix(before)
+	cursor := tx.Bucket(expiry).Cursor()
+	for key, _ := cursor.First(); len(key) > 8 && bytes.Compare(key[:8], end) <= 0 && len(keys) < limit; key, _ = cursor.Next() {
+		keys = append(keys, bytes.Clone(key))
+	}
+	return keys
 }

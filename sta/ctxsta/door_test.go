@@ -187,7 +187,7 @@ func TestBadTicketsAreAllAlike(t *testing.T) {
 	good := issue(verbatim)
 	revoked := issue(verbatim)
 	desk := &sta.Client{Name: "desk", May: sta.MayRevoke}
-	if _, err := d.authority.Revoke(t.Context(), desk, d.audit.last().Ticket); err != nil {
+	if _, err := d.authority.Revoke(t.Context(), desk, sta.RevokeRequest{Ticket: d.audit.last().Ticket}); err != nil {
 		t.Fatal(err)
 	}
 	answers := map[string]*answer{

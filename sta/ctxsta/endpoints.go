@@ -182,6 +182,9 @@ func (x *exchange) redeem(handle ticket.Handle) error {
 		return err
 	}
 	x.access.Ticket = claims.ID
+	if err := x.authority.Judge(claims); err != nil {
+		return err
+	}
 	x.answer.values = claims.Data
 	return nil
 }

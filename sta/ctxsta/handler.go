@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -141,7 +142,14 @@ func (x *exchange) serve() error {
 		}
 		return &httpError{http.StatusNotAcceptable, ticket.Refuse(ticket.MethodNotAllowed, "requests are POSTed")}
 	}
-	client, err := x.clients.Authenticate(x.key())
+	client, err := x.clients.Admit(sta.Presented{Key: x.key(), TLS: x.r.TLS, Address: x.r.RemoteAddr})
+	var often *sta.RateError
+	if errors.As(err, &often) {
+		x.access.Client = often.Client
+		x.leaveBody()
+		x.w.Header().Set("Retry-After", strconv.Itoa(int(often.After/time.Second)+1))
+		return &httpError{http.StatusTooManyRequests, err}
+	}
 	if err != nil {
 		x.leaveBody()
 		return &httpError{http.StatusUnauthorized, err}
@@ -189,13 +197,18 @@ func (x *exchange) leaveBody() {
 	_ = control.SetReadDeadline(time.Unix(1, 0))
 }
 
-// key gives the key that the request shows, "" if it shows none or several.
+// key gives the key that the request shows, "" if it shows none. Several, or an
+// empty one, are nobody's, whatever certificate is beside them.
 func (x *exchange) key() string {
-	values := x.r.Header.Values(x.options.KeyHeader)
-	if len(values) != 1 {
+	const nobodys = "?"
+	switch values := x.r.Header.Values(x.options.KeyHeader); {
+	case len(values) == 0:
 		return ""
+	case len(values) > 1 || values[0] == "":
+		return nobodys
+	default:
+		return values[0]
 	}
-	return values[0]
 }
 
 func knownMethod(method string) string {

@@ -105,12 +105,12 @@ func openDoor(t testing.TB, change ...func(*ctxsta.Options)) *door {
 	files := sta.KeyFiles{Root: filepath.Join(t.TempDir(), "root.key"), Signing: filepath.Join(t.TempDir(), "sta.key")}
 	_, err := sta.Init(t.Context(), d.store, "STA01", files, time.Now())
 	must(err)
-	signer, keys, err := sta.OpenKeys(t.Context(), d.store, "STA01", files.Signing)
+	opened, err := sta.OpenKeys(t.Context(), d.store, "STA01", files.Signing)
 	must(err)
-	d.verifier, err = ticket.NewVerifier(keys, "gw.example.com", d.now)
+	d.verifier, err = ticket.NewVerifier(opened.Set, "gw.example.com", d.now)
 	must(err)
 	d.authority, err = sta.New(sta.Config{
-		ID: "STA01", Audience: []string{"gw.example.com"}, Signer: signer, Keys: keys, Store: d.store, Audit: d.audit,
+		ID: "STA01", Audience: []string{"gw.example.com"}, Signer: opened.Signer, Keys: opened.Set, Store: d.store, Audit: d.audit,
 		Now: d.now, CutWait: time.Millisecond,
 	})
 	must(err)

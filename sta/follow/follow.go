@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,38 +12,71 @@ import (
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/sallyport/sallyport/sta/revlog"
 	"github.com/sallyport/sallyport/sta/ticket"
 )
 
-// Source is an authority as a gateway sees it.
+// Source is one node of an authority as a gateway sees it, in the same process
+// or across the network. Every method returns when its context ends. What a
+// Source answers is judged; how much it may answer is the Source's to bound.
 type Source interface {
 	// Redeem gives the statement of the ticket whose handle has this hash. A
-	// refusal is a *ticket.Error with Unknown, Expired or Revoked; any other
-	// error means that the authority could not be asked.
+	// refusal is a *ticket.Error that speaks of the ticket, such as Unknown,
+	// Expired or Revoked; any other error means that this node could not be asked.
 	Redeem(ctx context.Context, handle ticket.Hash) (statement string, err error)
-	// Revocations gives revocations with a Serial above after, in order. When
-	// there are none it waits up to wait for the first. It also renews the
+	// Updates gives entries past the positions, and the node's newest head. When
+	// there are no entries it waits up to wait for the first. It also renews the
 	// gateway's lease: an authority expects a report from whoever holds one.
-	Revocations(ctx context.Context, gateway string, after uint64, wait time.Duration) ([]ticket.Revocation, error)
-	// ReportCuts says that the gateway has applied everything up to serial, and
-	// how many live tunnels it cut for the revocation with that serial.
-	ReportCuts(ctx context.Context, gateway string, serial uint64, cut int) error
+	Updates(ctx context.Context, gateway string, after ticket.Positions, wait time.Duration) (ticket.Updates, error)
+	// ReportCuts says what the gateway has applied, and how many live tunnels each
+	// entry ended. It may hand entries back that the node lacks.
+	ReportCuts(ctx context.Context, gateway string, r ticket.CutReport) error
+	// SignedKeys gives the authority's key set as its root signed it.
+	SignedKeys(ctx context.Context) (string, error)
 }
 
-// Config is what a Follower needs. Source, Keys, Audience and Cut are required.
+// Node is one way to an authority.
+type Node struct {
+	// Name is for people: the URL, or "local".
+	Name   string
+	Source Source
+}
+
+// Config is what a Follower needs. Gateway, Audience, Authority, Nodes, Log and
+// Cut are required, and one of Pin and Keys.
 type Config struct {
 	// Gateway is the name under which cuts are reported.
 	Gateway string
 	// Audience is the gateway's FQDN; tickets must name it.
 	Audience string
-	// Source is the authority.
-	Source Source
-	// Keys are the authority's signing keys.
-	Keys *ticket.KeySet
-	// Cut ends the live tunnels that a revocation covers and says how many
-	// there were. It is called from Run, in order of serials, and must not
-	// block for long.
+	// Authority is the authority's ID.
+	Authority string
+	// Pin is the fingerprint of its root key. Its key set is fetched, and
+	// accepted when that root signed it and no newer one was seen.
+	Pin string
+	// Keys gives the key set in force, for an authority in the same process. It is
+	// asked at every ticket, so it must be quick; nothing is fetched then.
+	Keys func() *ticket.KeySet
+	// Nodes are the ways to it, in order of preference. At least one.
+	Nodes []Node
+	// Spread spreads redeems over all nodes that are up. Otherwise the first of
+	// them gets all.
+	Spread bool
+	// Bypass is how long a node that is down is left alone while another one is
+	// up; 0 means 30 s.
+	Bypass time.Duration
+	// Log keeps the revocations, and what must outlive a restart. The caller
+	// closes it, after Run has ended.
+	Log *revlog.Log
+
+	// Cut ends the live tunnels that a revocation covers and says how many there
+	// were. It is called from Run, one call at a time, in the order of each log,
+	// and must not block for long. One that is in no log, of all, made by
+	// [BlindLimit], comes when Config.BlindLimit is over.
 	Cut func(*ticket.Revocation) int
+	// CutKeys ends the live tunnels of tickets signed with a key that is not in the
+	// set, and says how many there were. nil if there is nothing to cut.
+	CutKeys func(*ticket.KeySet) int
 
 	// MaxTickets bounds the tickets remembered; 0 means 100,000. The ones used
 	// least are forgotten first and redeemed again when they come back.
@@ -55,47 +87,77 @@ type Config struct {
 	// RefusedFor is how long a refusal by the authority is remembered, so that a
 	// device that keeps trying does not keep asking; 0 means 5 s.
 	RefusedFor time.Duration
-	// RedeemTimeout bounds one redeem; 0 means 5 s.
+	// RedeemTimeout bounds one redeem, at whatever number of nodes; 0 means 5 s.
 	RedeemTimeout time.Duration
-	// Grace is how long tickets are still admitted when revocations can no
-	// longer be followed; 0 means 15 min. Then nobody is, known or not: what a
-	// gateway does not know may have been revoked.
+	// Grace is how long after the date of the newest good head tickets are
+	// admitted; 0 means 15 min. Then nobody is, known or not: what a gateway does
+	// not know may have been revoked.
 	Grace time.Duration
-	// Now is the clock; nil means time.Now.
+	// BlindLimit is how long after that date live tunnels may go on; 0 means 24 h.
+	// It is not less than Grace.
+	BlindLimit time.Duration
+	// Now is the clock that judges tickets; nil means time.Now.
 	Now func() time.Time
-	// Lost is told when revocations cannot be followed, and with nil when they
-	// can again. It may be nil.
+	// Boot is the clock that the grace is counted on; nil means the kernel's.
+	Boot Clock
+	// Hooks may be left out.
+	Hooks Hooks
+}
+
+// Hooks are called for logs and metrics. Each may be nil; all must be quick, safe
+// for concurrent use, and must not call the Follower.
+type Hooks struct {
+	// Node is told when a node comes up or goes down, and why.
+	Node func(name string, up bool, why error)
+	// Lost is told when there is no good head to be had, so that the grace is
+	// running out, and with nil when there is one again.
 	Lost func(error)
+	// Keys is told of a key set that was put in force.
+	Keys func(*ticket.KeySet)
+	// Alarm is told what somebody should look at; node may be "". Find out what it
+	// is with errors.Is and errors.As: a *[DisbeliefError], [ErrBehind],
+	// [ErrWithheld], [ErrOldKeys], a *[revlog.UnsavedError], and so on.
+	Alarm func(node string, what error)
 }
 
 // Follower redeems and follows. Run must be running for it to admit anyone: a
-// gateway that does not know what was revoked does not know who is good. While
-// the source is away it goes by what it knew for Config.Grace, and no longer.
+// gateway that does not know what was revoked does not know who is good. It is
+// safe for concurrent use.
 type Follower struct {
-	config   Config
-	verifier *ticket.Verifier
+	config Config
 
 	known   *otter.Cache[ticket.Hash, *redeemed]
 	refused *otter.Cache[ticket.Hash, refusal]
 	flights singleflight.Group
 	cold    *semaphore.Weighted
+	turns   atomic.Uint64 // where Spread begins
 
-	ready   chan struct{} // closed once the revocations so far are known
-	revoked revokedSet
-	began   time.Time    // what heard counts from, on the monotonic clock
-	heard   atomic.Int64 // when the source last told of revocations, or of none
-}
+	began    time.Time
+	ready    chan struct{} // closed by the first good head
+	begin    sync.Once
+	tried    chan struct{} // closed once every node was asked
+	triedAll sync.Once
 
-// redeemed is what is remembered of a ticket that was good.
-type redeemed struct {
-	claims    *ticket.Claims
-	statement uint64 // the digest of the statement that was verified
-}
+	grace   grace
+	trust   atomic.Pointer[trust]
+	keying  sync.Mutex    // held while trust is replaced
+	rekeyed chan struct{} // holds a value when it was
 
-// refusal is what is remembered of an authority's "no".
-type refusal struct {
-	err   error
-	until time.Time
+	// judging is held while an answer is judged and put in force, so that Cut is
+	// called in order. It guards the heads, and unwritten: the log holds entries
+	// that are not on the disk.
+	judging   sync.Mutex
+	heads     heads
+	unwritten bool
+	// applied is how far everything is in force, cut and reported.
+	applied atomic.Pointer[ticket.Positions]
+
+	mu       sync.Mutex // guards all below
+	nodes    *nodeSet
+	switched context.CancelFunc // ends the work with nodes; nil while there is none
+
+	telling sync.Mutex // held while Hooks.Lost is told; guards lost
+	lost    bool
 }
 
 const (
@@ -105,23 +167,14 @@ const (
 	defaultRefusedFor = 5 * time.Second
 	defaultRedeem     = 5 * time.Second
 	defaultGrace      = 15 * time.Minute
+	defaultBlindLimit = 24 * time.Hour
+	defaultBypass     = 30 * time.Second
 )
 
-// New makes a Follower. It starts nothing; call Run.
+// New makes a Follower, and reads what its log keeps from the process before. It
+// starts nothing; call Run.
 func New(c Config) (*Follower, error) {
-	if c.Source == nil || c.Keys == nil || c.Cut == nil {
-		return nil, errors.New("a follower needs a source, a key set and a cut")
-	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	setDefault(&c.MaxTickets, defaultMaxTickets)
-	setDefault(&c.MaxCold, defaultMaxCold)
-	setDefault(&c.RefusedFor, defaultRefusedFor)
-	setDefault(&c.RedeemTimeout, defaultRedeem)
-	setDefault(&c.Grace, defaultGrace)
-	verifier, err := ticket.NewVerifier(c.Keys, c.Audience, c.Now)
-	if err != nil {
+	if err := c.complete(); err != nil {
 		return nil, err
 	}
 	known, err := otter.New(&otter.Options[ticket.Hash, *redeemed]{MaximumSize: c.MaxTickets})
@@ -132,12 +185,72 @@ func New(c Config) (*Follower, error) {
 	if err != nil {
 		return nil, fmt.Errorf("refusal cache: %w", err)
 	}
-	return &Follower{
-		config: c, verifier: verifier, known: known, refused: refused,
+	f := &Follower{
+		config: c, known: known, refused: refused,
 		cold:  semaphore.NewWeighted(int64(c.MaxCold)),
-		ready: make(chan struct{}),
 		began: time.Now(),
-	}, nil
+		ready: make(chan struct{}), tried: make(chan struct{}), rekeyed: make(chan struct{}, 1),
+		heads: heads{seen: make(map[string]seen)},
+		nodes: newNodeSet(c.Nodes, c.Now()),
+	}
+	applied := c.Log.Positions()
+	f.applied.Store(&applied)
+	if err := f.recallKeys(); err != nil {
+		return nil, err
+	}
+	return f, f.recallGrace()
+}
+
+// complete fills in what was left out, and refuses what cannot be.
+func (c *Config) complete() error {
+	if err := ticket.CheckAuthorityID(c.Authority); err != nil {
+		return err
+	}
+	if err := checkNodes(c.Nodes); err != nil {
+		return err
+	}
+	switch {
+	case c.Gateway == "" || c.Audience == "":
+		return errors.New("a follower needs the gateway's name and its FQDN")
+	case c.Log == nil || c.Cut == nil:
+		return errors.New("a follower needs a log and a cut")
+	case (c.Pin == "") == (c.Keys == nil):
+		return errors.New("a follower needs a pin, or the keys of an authority in the same process")
+	}
+	if c.Pin != "" {
+		if err := ticket.CheckPin(c.Pin); err != nil {
+			return err
+		}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Boot == nil {
+		c.Boot = Kernel{}
+	}
+	setDefault(&c.MaxTickets, defaultMaxTickets)
+	setDefault(&c.MaxCold, defaultMaxCold)
+	setDefault(&c.RefusedFor, defaultRefusedFor)
+	setDefault(&c.RedeemTimeout, defaultRedeem)
+	setDefault(&c.Grace, defaultGrace)
+	setDefault(&c.BlindLimit, max(defaultBlindLimit, c.Grace))
+	setDefault(&c.Bypass, defaultBypass)
+	if c.Grace < 0 || c.Bypass < 0 || c.BlindLimit < c.Grace {
+		return errors.New("a grace and a bypass are not negative, and the blind limit is not below the grace")
+	}
+	return nil
+}
+
+func checkNodes(nodes []Node) error {
+	if len(nodes) == 0 {
+		return errors.New("a follower needs a node of the authority")
+	}
+	for _, n := range nodes {
+		if n.Source == nil {
+			return fmt.Errorf("node %q has no source", n.Name)
+		}
+	}
+	return nil
 }
 
 func setDefault[T int | time.Duration](v *T, def T) {
@@ -146,171 +259,9 @@ func setDefault[T int | time.Duration](v *T, def T) {
 	}
 }
 
-// Known judges a ticket that was redeemed here before, without I/O. The second
-// result is false when it was not; then Redeem must be asked. A statement that
-// is carried along must be the one that was verified: any other is not known,
-// even beside a handle that is. The claims are shared: nobody may change them.
-func (f *Follower) Known(p *ticket.Presentation) (*ticket.Claims, bool, error) {
-	r, ok := f.known.GetIfPresent(p.Handle.Hash())
-	if !ok || p.Statement != "" && digest(p.Statement) != r.statement {
-		return nil, false, nil
-	}
-	return r.claims, true, f.stillGood(p, r.claims)
-}
-
-// digest tells statements apart. It is keyed at random and not cryptographic: who
-// found a statement with the digest of the true one would have the handle that
-// goes with it, and gain nothing.
-func digest(statement string) uint64 { return maphash.String(digestSeed, statement) }
-
-var digestSeed = maphash.MakeSeed()
-
-// stillGood repeats, for a remembered ticket, what can change with time or
-// differs from one presentation to the next.
-func (f *Follower) stillGood(p *ticket.Presentation, claims *ticket.Claims) error {
-	switch {
-	case time.Since(f.began)-time.Duration(f.heard.Load()) > f.config.Grace:
-		return errBlind
-	case p.Authority != "" && p.Authority != claims.Authority:
-		return errWrongAuthority
-	case !f.config.Now().Before(claims.Expires):
-		return errExpired
-	case f.revoked.has(claims):
-		return errRevoked
-	}
-	return nil
-}
-
-var (
-	errWrongAuthority = ticket.Refuse(ticket.WrongAuthority, "presented for an authority that is not configured here")
-	errExpired        = ticket.Refuse(ticket.Expired, "expired")
-	errBlind          = ticket.Refuse(ticket.Unavailable, "revocations have not been heard of for longer than the grace")
-	errRevoked        = ticket.Refuse(ticket.Revoked, "revoked")
-	errCold           = ticket.Refuse(ticket.Busy, "no turn to redeem before the deadline")
-)
-
-// Redeem judges a ticket with the authority's help. A refusal is a
-// *ticket.Error; [ticket.Unavailable] and [ticket.Busy] mean that the authority
-// could not be asked in time, and say nothing about the ticket.
-func (f *Follower) Redeem(ctx context.Context, p *ticket.Presentation) (*ticket.Claims, error) {
-	if p.Authority != "" && p.Authority != f.config.Keys.Authority {
-		return nil, errWrongAuthority
-	}
-	select {
-	case <-f.ready:
-	case <-ctx.Done():
-		return nil, &ticket.Error{Reason: ticket.Unavailable, Text: "revocations are not known yet", Err: context.Cause(ctx)}
-	}
-	hash := p.Handle.Hash()
-	// What the authority said of the bare handle says nothing of a statement.
-	if no, ok := f.refused.GetIfPresent(hash); ok && p.Statement == "" && f.config.Now().Before(no.until) {
-		return nil, no.err
-	}
-	claims, err := f.fly(ctx, p.Statement, hash)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.stillGood(p, claims); err != nil {
-		return nil, err
-	}
-	return claims, nil
-}
-
-// fly looks a ticket up once for all who present it at the same time. The
-// flight has its own deadline, so that one caller who goes away does not spoil
-// it for the others.
-func (f *Follower) fly(ctx context.Context, statement string, hash ticket.Hash) (*ticket.Claims, error) {
-	// A carried statement may be a forgery: it must not share a flight, and so
-	// an answer, with the bare handle.
-	key := statement + string(hash[:])
-	landed := f.flights.DoChan(key, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.config.RedeemTimeout)
-		defer cancel()
-		return f.lookUp(ctx, statement, hash)
-	})
-	select {
-	case <-ctx.Done():
-		return nil, &ticket.Error{Reason: ticket.Unavailable, Text: "the authority did not answer in time", Err: context.Cause(ctx)}
-	case r := <-landed:
-		if r.Err != nil {
-			return nil, r.Err
-		}
-		return r.Val.(*ticket.Claims), nil
-	}
-}
-
-func (f *Follower) lookUp(ctx context.Context, statement string, hash ticket.Hash) (*ticket.Claims, error) {
-	if statement == "" {
-		if err := f.awaitTurn(ctx); err != nil {
-			return nil, err
-		}
-		defer f.cold.Release(1)
-		var err error
-		if statement, err = f.config.Source.Redeem(ctx, hash); err != nil {
-			f.rememberRefusal(hash, err)
-			return nil, err
-		}
-	}
-	claims, err := f.verifier.Verify(statement, hash)
-	if err != nil {
-		return nil, err
-	}
-	f.known.Set(hash, &redeemed{claims, digest(statement)})
-	return claims, nil
-}
-
-// awaitTurn takes a place among the redeems in flight. It waits half the time at
-// most: whoever gets a turn shall have time left to be answered.
-func (f *Follower) awaitTurn(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, f.config.RedeemTimeout/2)
-	defer cancel()
-	if err := f.cold.Acquire(ctx, 1); err != nil {
-		return errCold
-	}
-	return nil
-}
-
-// rememberRefusal keeps the answers that will not change within seconds.
-func (f *Follower) rememberRefusal(hash ticket.Hash, err error) {
-	switch ticket.ReasonOf(err) {
-	case ticket.Unknown, ticket.Expired, ticket.Revoked:
-		f.refused.Set(hash, refusal{err, f.config.Now().Add(f.config.RefusedFor)})
-	}
-}
-
-// Revoked tells whether a ticket that was good has been revoked since.
-func (f *Follower) Revoked(claims *ticket.Claims) bool { return f.revoked.has(claims) }
-
-// revokedSet holds the families that were revoked, until their last ticket has
-// expired anyway.
-type revokedSet struct {
-	mu       sync.RWMutex
-	families map[string]time.Time // → when the entry may be forgotten
-}
-
-func (s *revokedSet) has(claims *ticket.Claims) bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	_, ok := s.families[claims.Family]
-	return ok
-}
-
-func (s *revokedSet) add(r *ticket.Revocation) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.families == nil {
-		s.families = make(map[string]time.Time)
-	}
-	s.families[r.Family] = r.Forget
-}
-
-// forget drops what expired before now, less the skew that verifiers allow.
-func (s *revokedSet) forget(now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for family, at := range s.families {
-		if at.Add(ticket.Skew).Before(now) {
-			delete(s.families, family)
-		}
+// alarm tells somebody.
+func (f *Follower) alarm(node string, what error) {
+	if f.config.Hooks.Alarm != nil {
+		f.config.Hooks.Alarm(node, what)
 	}
 }

@@ -2,92 +2,102 @@ package follow
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
-const (
-	// pollWait is how long one request for revocations is left open: half the
-	// lease that an authority gives, so that a lost one is followed in time.
-	pollWait = 5 * time.Second
-	// forgetEvery is how often the revoked set is swept.
-	forgetEvery = 10 * time.Minute
-	minRetry    = 100 * time.Millisecond
-	maxRetry    = 5 * time.Second
-)
+// watchEvery is how often it is looked at what only time changes.
+const watchEvery = time.Second
 
-// Run follows revocations until ctx ends, and returns nil then. Failures of the
-// source are told to Config.Lost and tried again, with pauses from 100 ms to 5 s.
+// Run follows the authority until ctx ends, and returns nil then. What fails is
+// told to the hooks and tried again.
 func (f *Follower) Run(ctx context.Context) error {
-	var (
-		after  uint64
-		ready  bool
-		lost   bool
-		retry  = minRetry
-		forget = f.config.Now().Add(forgetEvery)
-	)
+	var all sync.WaitGroup
+	all.Go(func() { f.watch(ctx) })
 	for ctx.Err() == nil {
-		wait := pollWait
-		if !ready {
-			wait = 0 // what is there already, at once
+		nodes, inUse, leave := f.enter(ctx)
+		var tending sync.WaitGroup
+		for _, n := range nodes.list {
+			tending.Go(func() { f.tend(inUse, nodes, n) })
 		}
-		next, err := f.poll(ctx, after, wait)
-		if err != nil {
-			if !lost && ctx.Err() == nil && f.config.Lost != nil {
-				f.config.Lost(err)
-			}
-			lost = true
-			pause(ctx, retry)
-			retry = min(2*retry, maxRetry)
-			continue
-		}
-		if lost && f.config.Lost != nil {
-			f.config.Lost(nil)
-		}
-		lost, retry = false, minRetry
-		if !ready && next == after {
-			close(f.ready)
-			ready = true
-		}
-		after = next
-		if now := f.config.Now(); now.After(forget) {
-			f.revoked.forget(now)
-			forget = now.Add(forgetEvery)
-		}
+		tending.Wait()
+		leave()
 	}
+	all.Wait()
+	f.judging.Lock()
+	defer f.judging.Unlock()
+	f.noteGrace(true)
 	return nil
 }
 
-// poll asks once and applies what comes; it returns the last serial applied.
-func (f *Follower) poll(ctx context.Context, after uint64, wait time.Duration) (uint64, error) {
-	// The source answers within wait; twice that and a little is a source that hangs.
-	ctx, cancel := context.WithTimeout(ctx, 2*wait+f.config.RedeemTimeout)
-	defer cancel()
-	revocations, err := f.config.Source.Revocations(ctx, f.config.Gateway, after, wait)
-	if err != nil {
-		return after, err
+// tend asks one node whenever it is its turn, until ctx ends: the one that is
+// followed all the time, the others now and then.
+func (f *Follower) tend(ctx context.Context, s *nodeSet, n *node) {
+	for ctx.Err() == nil {
+		due, wait, changed := s.turn(n, f.config.Bypass)
+		if pause := time.Until(due); pause > 0 {
+			timer := time.NewTimer(pause)
+			select {
+			case <-ctx.Done():
+			case <-changed: // it may be its turn now
+			case <-timer.C:
+			}
+			timer.Stop()
+			continue
+		}
+		f.ask(ctx, s, n, wait)
 	}
-	f.heard.Store(int64(time.Since(f.began)))
-	// All of them are in force before the first cut: cutting many tunnels must
-	// not hold up what came with it.
-	for i := range revocations {
-		f.revoked.add(&revocations[i])
-	}
-	for i := range revocations {
-		r := &revocations[i]
-		cut := f.config.Cut(r)
-		after = r.Serial
-		// A lost report makes the authority name this gateway as one that did
-		// not answer; the tunnels are cut all the same.
-		_ = f.config.Source.ReportCuts(ctx, f.config.Gateway, r.Serial, cut)
-	}
-	return after, nil
 }
 
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
+// watch sees to what only time changes, and to new keys, until ctx ends.
+func (f *Follower) watch(ctx context.Context) {
+	turn := time.NewTicker(watchEvery)
+	defer turn.Stop()
+	forget := time.Now().Add(forgetEvery)
+	var oldKeys bool
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.rekeyed:
+			f.applyKeys()
+			continue
+		case <-turn.C:
+		}
+		if f.config.Keys != nil {
+			err := f.adopt(f.config.Keys())
+			if err != nil && !oldKeys {
+				f.alarm("", err)
+			}
+			oldKeys = err != nil
+		}
+		// Also notices, and remembers, a clock that was set back.
+		_ = f.sighted(f.config.Now())
+		f.endBlind()
+		f.save()
+		f.tellLost()
+		if time.Now().After(forget) {
+			forget = time.Now().Add(forgetEvery)
+			f.tidy()
+		}
+	}
+}
+
+// save tries again to write what could not be written.
+func (f *Follower) save() {
+	f.judging.Lock()
+	defer f.judging.Unlock()
+	f.unwritten = f.unwritten && f.config.Log.Save() != nil
+}
+
+// tidy drops what is past its time.
+func (f *Follower) tidy() {
+	f.judging.Lock()
+	defer f.judging.Unlock()
+	if f.heads.good == nil {
+		return
+	}
+	if err := f.forget(f.heads.good); err != nil {
+		f.alarm("", err)
 	}
 }

@@ -18,12 +18,14 @@ func filters(t *testing.T, s sta.Store) {
 	none := with("", "d", "")
 	expired := put(t, s, newRecord(func(r *sta.Record) { r.User, r.Expires = "x", epoch }))
 	revoked := put(t, s, newRecord(func(r *sta.Record) { r.User = "x" }))
-	revoke(t, s, revoked.Family)
+	gone := put(t, s, newRecord(func(r *sta.Record) { r.User, r.Expires = "y", epoch }))
+	// The authority knows what is revoked; it is shown the whole record.
+	ended := func(r *sta.Record) bool { return r.Family == revoked.Family || r.Family == gone.Family }
 	for _, test := range []struct {
 		filter sta.Filter
 		want   []*sta.Record
 	}{
-		{sta.Filter{}, []*sta.Record{revoked, expired, none, ab, a2, a1}},
+		{sta.Filter{}, []*sta.Record{gone, revoked, expired, none, ab, a2, a1}},
 		{sta.Filter{User: "a"}, []*sta.Record{a2, a1}},
 		{sta.Filter{User: "ab"}, []*sta.Record{ab}},
 		{sta.Filter{Device: "d1"}, []*sta.Record{ab, a1}},
@@ -31,10 +33,14 @@ func filters(t *testing.T, s sta.Store) {
 		{sta.Filter{User: "a", Device: "d1"}, []*sta.Record{a1}},
 		{sta.Filter{App: "mail"}, []*sta.Record{ab, a1}},
 		{sta.Filter{User: "a", App: "web"}, []*sta.Record{a2}},
-		{sta.Filter{Status: sta.Valid}, []*sta.Record{none, ab, a2, a1}},
-		{sta.Filter{Status: sta.Expired}, []*sta.Record{expired}},
-		{sta.Filter{Status: sta.Revoked}, []*sta.Record{revoked}},
-		{sta.Filter{User: "x", Status: sta.Valid}, nil},
+		{sta.Filter{Status: sta.Valid, Revoked: ended}, []*sta.Record{none, ab, a2, a1}},
+		{sta.Filter{Status: sta.Expired, Revoked: ended}, []*sta.Record{expired}},
+		{sta.Filter{Status: sta.Revoked, Revoked: ended}, []*sta.Record{gone, revoked}},
+		{sta.Filter{User: "x", Revoked: ended}, []*sta.Record{revoked, expired}},
+		{sta.Filter{User: "x", Status: sta.Valid, Revoked: ended}, nil},
+		{sta.Filter{User: "x", Status: sta.Valid}, []*sta.Record{revoked}},
+		{sta.Filter{Status: sta.Expired}, []*sta.Record{gone, expired}},
+		{sta.Filter{Status: sta.Revoked}, nil},
 		{sta.Filter{User: "\x00"}, nil},
 		{sta.Filter{User: "zz"}, nil},
 	} {

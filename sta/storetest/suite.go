@@ -2,16 +2,12 @@ package storetest
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/sallyport/sallyport/sta"
-	"github.com/sallyport/sallyport/sta/ticket"
 )
 
 // Suite is a kind of store to be tested.
@@ -21,10 +17,14 @@ type Suite struct {
 	// Reopen closes the store and opens what it left behind, as a new process
 	// would. nil for stores that promise to leave nothing behind.
 	Reopen func(t *testing.T, s sta.Store) sta.Store
+	// Second gives another handle on the data of a store, as another process
+	// beside it would have. The suite closes it. nil for stores that one process
+	// has to itself.
+	Second func(t *testing.T, s sta.Store) sta.Store
 }
 
 // Run tests the store.
-func (s Suite) Run(t *testing.T) {
+func (suite Suite) Run(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		body func(*testing.T, sta.Store)
@@ -32,33 +32,65 @@ func (s Suite) Run(t *testing.T) {
 		{"PutAndFind", putAndFind},
 		{"PutRefusesDuplicates", putRefusesDuplicates},
 		{"RecordsAreCopies", recordsAreCopies},
+		{"PutsAtOnce", putsAtOnce},
 		{"Delete", deletes},
-		{"RevokeFamily", revokeFamily},
-		{"RevokeTwice", revokeTwice},
-		{"RevokedFamilyTakesNoMembers", revokedFamilyTakesNoMembers},
-		{"ForgetCoversTheFamily", forgetCoversTheFamily},
-		{"RevocationsInPieces", revocationsInPieces},
-		{"SerialsHaveNoGaps", serialsHaveNoGaps},
-		{"RevokeIsAtomic", revokeIsAtomic},
 		{"Filters", filters},
 		{"Pages", pages},
 		{"PagesWhileWriting", pagesWhileWriting},
 		{"BadCursor", badCursor},
 		{"Sweep", sweeps},
 		{"SweepLimit", sweepLimit},
-		{"SerialsOutliveSweeps", serialsOutliveSweeps},
+		{"Entries", entriesAfter},
+		{"EntriesInPieces", entriesInPieces},
+		{"EntriesAgain", entriesAgain},
+		{"EntriesOutOfOrder", entriesOutOfOrder},
+		{"EntriesFarApart", entriesFarApart},
+		{"Fork", forks},
+		{"DropEntries", dropEntries},
 		{"KeySet", keySets},
+		{"Notices", notices},
+		{"NoticesEnd", noticesEnd},
+		{"NoticesAreCopies", noticesAreCopies},
+		{"WatchEnds", watchEnds},
+		{"Clock", clocks},
 		{"CancelledContext", cancelledContext},
 	} {
+		t.Run(test.name, func(t *testing.T) { test.body(t, suite.open(t)) })
+	}
+	// What two processes may do at once, and see of one another. Where there is
+	// no second one, the first takes its part.
+	for _, test := range []struct {
+		name string
+		body func(t *testing.T, one, other sta.Store)
+	}{
+		{"Shared", shared},
+		{"EntriesAtOnce", entriesAtOnce},
+		{"ForksAtOnce", forksAtOnce},
+		{"Watch", watches},
+	} {
 		t.Run(test.name, func(t *testing.T) {
-			store := s.Open(t)
-			defer closeStore(t, store)
-			test.body(t, store)
+			one := suite.open(t)
+			test.body(t, one, suite.second(t, one))
 		})
 	}
-	if s.Reopen != nil {
-		t.Run("SurvivesReopening", s.survivesReopening)
+	if suite.Reopen != nil {
+		t.Run("SurvivesReopening", suite.survivesReopening)
 	}
+}
+
+func (suite Suite) open(t *testing.T) sta.Store {
+	s := suite.Open(t)
+	t.Cleanup(func() { closeStore(t, s) })
+	return s
+}
+
+func (suite Suite) second(t *testing.T, s sta.Store) sta.Store {
+	if suite.Second == nil {
+		return s
+	}
+	other := suite.Second(t, s)
+	t.Cleanup(func() { closeStore(t, other) })
+	return other
 }
 
 func closeStore(t *testing.T, s sta.Store) {
@@ -67,40 +99,9 @@ func closeStore(t *testing.T, s sta.Store) {
 	}
 }
 
-// epoch is the present of all tests.
-var epoch = time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
-
-// newRecord makes a record that expires an hour from epoch, changed by change.
-func newRecord(change ...func(*sta.Record)) *sta.Record {
-	r := &sta.Record{
-		ID: strings.ToLower(rand.Text()), Hash: ticket.NewHandle().Hash(), Family: strings.ToLower(rand.Text()),
-		User: "jürgen", Device: "d€1", App: "Secure Mail", Platform: "iOS",
-		Groups: []string{"sales", "all"}, Policy: "field", Services: []string{"mail.example.com:443"},
-		Issued: epoch, Expires: epoch.Add(time.Hour), Refreshable: true,
-		Client: "enrolment", Statement: "e30.e30.c2ln",
-	}
-	for _, c := range change {
-		c(r)
-	}
-	return r
-}
-
-func put(t *testing.T, s sta.Store, r *sta.Record) *sta.Record {
-	t.Helper()
-	if err := s.Put(t.Context(), r); err != nil {
-		t.Fatalf("Put: %v", err)
-	}
-	return r
-}
-
-func revoke(t *testing.T, s sta.Store, family string) ticket.Revocation {
-	t.Helper()
-	r, _, err := s.Revoke(t.Context(), ticket.Revocation{Family: family, Time: epoch, By: "desk", Forget: epoch.Add(time.Hour)})
-	if err != nil {
-		t.Fatalf("Revoke: %v", err)
-	}
-	return r
-}
+// epoch is the present of all tests. It is the real one, for stores that let
+// what is long past go by themselves.
+var epoch = time.Now().UTC().Truncate(time.Second)
 
 func want(t *testing.T, err, target error) {
 	t.Helper()
@@ -116,65 +117,6 @@ func same(t *testing.T, what string, got, want any) {
 	}
 }
 
-func putAndFind(t *testing.T, s sta.Store) {
-	bare := newRecord(func(r *sta.Record) {
-		r.User, r.Device, r.Groups, r.Services, r.Refreshable = "", "", nil, nil, false
-	})
-	for _, r := range []*sta.Record{newRecord(), bare} {
-		put(t, s, r)
-		byHash, err := s.ByHash(t.Context(), r.Hash)
-		want(t, err, nil)
-		same(t, "by hash", byHash, r)
-		byID, err := s.ByID(t.Context(), r.ID)
-		want(t, err, nil)
-		same(t, "by id", byID, r)
-	}
-	_, err := s.ByHash(t.Context(), ticket.NewHandle().Hash())
-	want(t, err, sta.ErrNotFound)
-	for _, id := range []string{"nobody", ""} {
-		_, err = s.ByID(t.Context(), id)
-		want(t, err, sta.ErrNotFound)
-	}
-}
-
-func putRefusesDuplicates(t *testing.T, s sta.Store) {
-	first := put(t, s, newRecord())
-	want(t, s.Put(t.Context(), newRecord(func(r *sta.Record) { r.ID = first.ID })), sta.ErrExists)
-	second := newRecord(func(r *sta.Record) { r.Hash = first.Hash })
-	want(t, s.Put(t.Context(), second), sta.ErrExists)
-	_, err := s.ByID(t.Context(), second.ID)
-	want(t, err, sta.ErrNotFound)
-	kept, err := s.ByHash(t.Context(), first.Hash)
-	want(t, err, nil)
-	same(t, "the first", kept, first)
-}
-
-func recordsAreCopies(t *testing.T, s sta.Store) {
-	r := put(t, s, newRecord())
-	pristine := r.Clone()
-	r.User, r.Groups[0], r.Services[0] = "mallory", "admins", "*:1"
-	got, err := s.ByID(t.Context(), r.ID)
-	want(t, err, nil)
-	got.Groups[0] = "admins"
-	again, err := s.ByID(t.Context(), r.ID)
-	want(t, err, nil)
-	same(t, "after meddling", again, pristine)
-}
-
-func deletes(t *testing.T, s sta.Store) {
-	r, other := put(t, s, newRecord()), put(t, s, newRecord())
-	want(t, s.Delete(t.Context(), r.ID), nil)
-	want(t, s.Delete(t.Context(), r.ID), nil)
-	_, err := s.ByID(t.Context(), r.ID)
-	want(t, err, sta.ErrNotFound)
-	_, err = s.ByHash(t.Context(), r.Hash)
-	want(t, err, sta.ErrNotFound)
-	for _, f := range []sta.Filter{{Limit: 9}, {User: r.User, Limit: 9}, {Device: r.Device, Limit: 9}} {
-		same(t, "left", listed(t, s, f), []string{other.ID})
-	}
-	want(t, s.Put(t.Context(), r), nil) // nothing of it is left in the way
-}
-
 func keySets(t *testing.T, s sta.Store) {
 	_, err := s.KeySet(t.Context())
 	want(t, err, sta.ErrNotFound)
@@ -187,9 +129,15 @@ func keySets(t *testing.T, s sta.Store) {
 	got, err := s.KeySet(t.Context())
 	want(t, err, nil)
 	same(t, "key set", got, two)
-	want(t, s.PutKeySet(t.Context(), sta.SignedKeySet{Version: 7, Signed: "g.h.i"}), nil)
+	// As numbers, not as text.
+	ten := sta.SignedKeySet{Version: 10, Signed: "g.h.i"}
+	want(t, s.PutKeySet(t.Context(), ten), nil)
+	got, err = s.KeySet(t.Context())
+	want(t, err, nil)
+	same(t, "the newer key set", got, ten)
 }
 
+// cancelledContext: nothing is done for whoever has gone.
 func cancelledContext(t *testing.T, s sta.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -197,55 +145,65 @@ func cancelledContext(t *testing.T, s sta.Store) {
 	want(t, s.Put(ctx, r), context.Canceled)
 	_, err := s.ByID(t.Context(), r.ID)
 	want(t, err, sta.ErrNotFound)
-	_, _, err = s.Revoke(ctx, ticket.Revocation{Family: r.Family})
+	_, err = s.ByHash(ctx, r.Hash)
 	want(t, err, context.Canceled)
-	_, last, err := s.Revocations(t.Context(), 0, 1)
+
+	want(t, s.PutEntries(ctx, newLog(t, "gw", 1)), context.Canceled)
+	_, _, err = s.Entries(ctx, nil, 1)
+	want(t, err, context.Canceled)
+	stored(t, s, nil)
+
+	want(t, s.PutKeySet(ctx, sta.SignedKeySet{Version: 1, Signed: "a.b.c"}), context.Canceled)
+	_, err = s.KeySet(t.Context())
+	want(t, err, sta.ErrNotFound)
+
+	want(t, s.PostNotice(ctx, "gw", []byte("word"), time.Minute), context.Canceled)
+	noticed(t, s, nil)
+	_, err = s.Clock(ctx)
+	want(t, err, context.Canceled)
+}
+
+// shared: what the one writes the other has at once.
+func shared(t *testing.T, one, other sta.Store) {
+	r := put(t, one, newRecord())
+	got, err := other.ByHash(t.Context(), r.Hash)
 	want(t, err, nil)
-	same(t, "last serial", last, uint64(0))
+	same(t, "record", got, r)
+	newer := put(t, other, newRecord())
+	same(t, "order", listed(t, one, sta.Filter{Limit: 9}), []string{newer.ID, r.ID})
+
+	log := newLog(t, "gw", 3)
+	want(t, one.PutEntries(t.Context(), log), nil)
+	stored(t, other, log)
+
+	want(t, one.PostNotice(t.Context(), "gw", []byte("word"), time.Minute), nil)
+	noticed(t, other, map[string][]byte{"gw": []byte("word")})
+	want(t, other.PostNotice(t.Context(), "gw", nil, 0), nil)
+	noticed(t, one, nil)
+
+	want(t, one.PutKeySet(t.Context(), sta.SignedKeySet{Version: 2, Signed: "a.b.c"}), nil)
+	want(t, other.PutKeySet(t.Context(), sta.SignedKeySet{Version: 2, Signed: "d.e.f"}), sta.ErrVersion)
 }
 
 func (suite Suite) survivesReopening(t *testing.T) {
 	s := suite.Open(t)
-	live, ended := put(t, s, newRecord()), put(t, s, newRecord())
-	revocation := revoke(t, s, ended.Family)
+	older, newer := put(t, s, newRecord()), put(t, s, newRecord())
+	log := newLog(t, "gw", 5)
+	want(t, s.PutEntries(t.Context(), log[:3]), nil)
 	set := sta.SignedKeySet{Version: 3, Signed: "a.b.c"}
 	want(t, s.PutKeySet(t.Context(), set), nil)
 
 	s = suite.Reopen(t, s)
-	defer closeStore(t, s)
-	got, err := s.ByHash(t.Context(), live.Hash)
+	t.Cleanup(func() { closeStore(t, s) })
+	got, err := s.ByHash(t.Context(), older.Hash)
 	want(t, err, nil)
-	same(t, "the live one", got, live)
-	got, err = s.ByHash(t.Context(), ended.Hash)
-	want(t, err, nil)
-	if got == nil || got.Revoked == nil {
-		t.Fatal("the revoked one came back to life")
-	}
-	same(t, "its revocation", *got.Revoked, revocation)
+	same(t, "record", got, older)
+	stored(t, s, log[:3])
+	want(t, s.PutEntries(t.Context(), log), nil)
+	stored(t, s, log)
 	kept, err := s.KeySet(t.Context())
 	want(t, err, nil)
 	same(t, "key set", kept, set)
-	same(t, "next serial", revoke(t, s, live.Family).Serial, revocation.Serial+1)
-	newer := put(t, s, newRecord())
-	same(t, "order", listed(t, s, sta.Filter{Limit: 9}), []string{newer.ID, ended.ID, live.ID})
+	newest := put(t, s, newRecord())
+	same(t, "order", listed(t, s, sta.Filter{Limit: 9}), []string{newest.ID, newer.ID, older.ID})
 }
-
-// listed gives the ids of one page.
-func listed(t *testing.T, s sta.Store, f sta.Filter) []string {
-	t.Helper()
-	records, _, err := s.List(t.Context(), f, epoch)
-	if err != nil {
-		t.Fatalf("List(%+v): %v", f, err)
-	}
-	return idsOf(records)
-}
-
-func idsOf(records []*sta.Record) []string {
-	ids := make([]string, 0, len(records))
-	for _, r := range records {
-		ids = append(ids, r.ID)
-	}
-	return ids
-}
-
-func name(i int) string { return fmt.Sprintf("n%02d", i) }

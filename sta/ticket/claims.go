@@ -46,6 +46,9 @@ type Claims struct {
 	Refreshable  bool
 	Confirmation *Confirmation // cnf: the client key it is bound to, or nil
 	Handle       Hash          // h: SHA-256 of the handle
+	// KeyID is the kid of the key that signed the statement. Verify fills it in;
+	// Sign ignores it.
+	KeyID string
 }
 
 // Value is one of TicketData's named values.
@@ -65,25 +68,25 @@ type Confirmation struct {
 
 // wire is the JSON form of Claims. It satisfies jwt.Claims.
 type wire struct {
-	Iss      string           `json:"iss"`
-	Aud      jwt.ClaimStrings `json:"aud"`
-	Sub      string           `json:"sub,omitempty"`
-	Jti      string           `json:"jti"`
-	Iat      int64            `json:"iat"`
-	Nbf      int64            `json:"nbf"`
-	Exp      int64            `json:"exp"`
-	Dev      string           `json:"dev,omitempty"`
-	App      string           `json:"app,omitempty"`
-	Plt      string           `json:"plt,omitempty"`
-	Grp      []string         `json:"grp,omitempty"`
-	Pol      string           `json:"pol,omitempty"`
-	Data     []Value          `json:"data,omitempty"`
-	Svc      []string         `json:"svc,omitempty"`
-	Fam      string           `json:"fam"`
-	AuthTime int64            `json:"auth_time"`
-	Ref      bool             `json:"ref"`
-	Cnf      *Confirmation    `json:"cnf,omitempty"`
-	H        *Hash            `json:"h"`
+	Iss      string        `json:"iss"`
+	Aud      []string      `json:"aud"`
+	Sub      string        `json:"sub,omitempty"`
+	Jti      string        `json:"jti"`
+	Iat      int64         `json:"iat"`
+	Nbf      int64         `json:"nbf"`
+	Exp      int64         `json:"exp"`
+	Dev      string        `json:"dev,omitempty"`
+	App      string        `json:"app,omitempty"`
+	Plt      string        `json:"plt,omitempty"`
+	Grp      []string      `json:"grp,omitempty"`
+	Pol      string        `json:"pol,omitempty"`
+	Data     []Value       `json:"data,omitempty"`
+	Svc      []string      `json:"svc,omitempty"`
+	Fam      string        `json:"fam"`
+	AuthTime int64         `json:"auth_time"`
+	Ref      bool          `json:"ref"`
+	Cnf      *Confirmation `json:"cnf,omitempty"`
+	H        *Hash         `json:"h"`
 }
 
 func (w *wire) GetIssuer() (string, error)                   { return w.Iss, nil }

@@ -20,5 +20,22 @@
 // Each kind of signed object has a typ of its own and is refused in place of
 // another (RFC 8725 §3.11).
 //
+// A [Revocation] ends tickets: by its id or family one that was named, by user,
+// device or both, or all, what was issued up to a cut; one with a stage lets them
+// in again, each at a time of its own. [RevokedSet] tells at once whether one
+// covers a ticket. Revocations travel as entries of logs. Each writer has a log,
+// in which every [Entry] names the hash of the one before:
+//
+//	1 ◄─ 2 ◄─ 3 ◄─ 4     the signature of the last vouches for all
+//	               ▲
+//	            [Head]   what one node knows of every log at a moment, signed: position
+//	                     and hash of each last entry, and what has been forgotten
+//
+// [KeySet.VerifyRun] accepts entries that follow one another when the last one is
+// signed by a key of the set or named by a head; so entries stay good when their
+// key is taken out. [Positions] says how far somebody has read. A signed object
+// has one spelling: hashes are over its text, and a store that could write the
+// same entry in two ways could make nodes take each other's logs for forged.
+//
 // [Reason] is the closed list of refusals shared by wire, log, metric and audit.
 package ticket

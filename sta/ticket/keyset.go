@@ -27,13 +27,23 @@ type KeySet struct {
 	Version   uint64    // 1 and up
 	Signed    time.Time // when the root signed it
 	keys      map[string]ed25519.PublicKey
+	text      string
 }
+
+// String gives the set as the root signed it.
+func (k *KeySet) String() string { return k.text }
 
 // KeyIDs lists the keys of the set, sorted.
 func (k *KeySet) KeyIDs() []string { return slices.Sorted(maps.Keys(k.keys)) }
 
 // Names tells whether the set has the key with this id.
 func (k *KeySet) Names(keyID string) bool { _, ok := k.keys[keyID]; return ok }
+
+// Key gives the key with an id, nil if the set does not name it.
+func (k *KeySet) Key(keyID string) ed25519.PublicKey { return k.keys[keyID] }
+
+// PublicKey gives the public half of a key.
+func PublicKey(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }
 
 // Pin is the fingerprint by which gateways know an authority's root key:
 // "sha256:" and base64url of SHA-256 over its SubjectPublicKeyInfo.
@@ -116,6 +126,9 @@ func VerifyKeySet(signed, authority, pin string) (*KeySet, error) {
 	if err := CheckPin(pin); err != nil {
 		return nil, err
 	}
+	if err := checkCompact(signed); err != nil {
+		return nil, err
+	}
 	var w keySetWire
 	parser := jwt.NewParser(
 		jwt.WithValidMethods([]string{algorithm}),
@@ -138,7 +151,12 @@ func VerifyKeySet(signed, authority, pin string) (*KeySet, error) {
 	if err != nil {
 		return nil, refusalOf(err)
 	}
-	return w.keySet()
+	set, err := w.keySet()
+	if err != nil {
+		return nil, err
+	}
+	set.text = signed
+	return set, nil
 }
 
 func (w *keySetWire) keySet() (*KeySet, error) {
@@ -163,7 +181,7 @@ func (w *keySetWire) keySet() (*KeySet, error) {
 }
 
 func decodeKey(x string) (ed25519.PublicKey, error) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(x)
+	raw, err := strict.DecodeString(x)
 	if err != nil {
 		return nil, refuse(Malformed, "an Ed25519 key is base64url")
 	}

@@ -29,6 +29,7 @@ const (
 type Presentation struct {
 	Form      Form
 	Authority string // FormSTA, FormHost, FormPair: the authority it names
+	Version   int    // the same: the ticket's version, 10, 20, 22 or 40
 	Handle    Handle
 	Host      string // FormHost: as sent, not validated
 	Statement string // FormToken: not verified
@@ -66,13 +67,15 @@ func parseSTA(fields []string) (Presentation, error) {
 	if len(fields) < 3 || len(fields) > 5 {
 		return Presentation{}, refuse(Malformed, "a ticket behind a semicolon has 3 to 5 fields")
 	}
-	if !ticketVersion(fields[0]) {
+	version := ticketVersion(fields[0])
+	if version == 0 {
 		return Presentation{}, refuse(Malformed, "ticket version is none of 10, 20, 22, 40")
 	}
 	first, err := parseNamed(fields[1], fields[2])
 	if err != nil {
 		return Presentation{}, err
 	}
+	first.Version = version
 	switch len(fields) {
 	case 3:
 		first.Form = FormSTA
@@ -86,7 +89,7 @@ func parseSTA(fields []string) (Presentation, error) {
 		if err != nil {
 			return Presentation{}, err
 		}
-		second.Form = FormSTA
+		second.Form, second.Version = FormSTA, version
 		first.Form, first.Second = FormPair, &second
 	}
 	return first, nil
@@ -101,11 +104,17 @@ func parseNamed(authority, handle string) (Presentation, error) {
 }
 
 // ticketVersion knows the versions that STA 1.x, 2.0, 2.2 and 4.0 put before
-// their tickets.
-func ticketVersion(s string) bool {
+// their tickets; 0 is none.
+func ticketVersion(s string) int {
 	switch s {
-	case "10", "20", "22", "40":
-		return true
+	case "10":
+		return 10
+	case "20":
+		return 20
+	case "22":
+		return 22
+	case "40":
+		return 40
 	}
-	return false
+	return 0
 }

@@ -30,6 +30,8 @@ const (
 	Mismatch Reason = "handle_mismatch"
 	// Revoked: the ticket or its family was revoked.
 	Revoked Reason = "revoked"
+	// Held: everyone was cut, and this ticket's turn to be let in again has not come.
+	Held Reason = "held_back"
 	// NotSupported: a form of presentation that this door does not take.
 	NotSupported Reason = "not_supported"
 
@@ -41,6 +43,8 @@ const (
 	Invalid Reason = "invalid_request"
 	// NotFound: no such resource, or no ticket with this id.
 	NotFound Reason = "not_found"
+	// Ambiguous: a name that means more than was probably meant.
+	Ambiguous Reason = "ambiguous"
 	// TooLarge: the request, or the ticket it would make, is over its bound.
 	TooLarge Reason = "too_large"
 	// MethodNotAllowed: this address does not take that HTTP method.

@@ -13,6 +13,8 @@ import (
 const (
 	typeTicket = "sallyport-ticket+jwt"
 	typeKeySet = "sallyport-keys+jwt"
+	typeEntry  = "sallyport-revocation+jwt"
+	typeHead   = "sallyport-head+jwt"
 )
 
 // algorithm is the only one made or accepted (RFC 8037 §3.1).
@@ -103,6 +105,19 @@ func sign(typ, keyID string, key ed25519.PrivateKey, payload any) (string, error
 		return "", err
 	}
 	return signing + "." + b64.EncodeToString(signature), nil
+}
+
+// checkCompact refuses, in a compact JWS, any character that is none of its own.
+// The decoder passes over line breaks, and the signature does not cover its own
+// spelling: a signed object would have many texts, and so many hashes.
+func checkCompact(signed string) error {
+	for i := range len(signed) {
+		c := signed[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
+			return refuse(Malformed, "a character that no signed object has")
+		}
+	}
+	return nil
 }
 
 // checkHeader refuses what an attacker could add to a JOSE header. A key comes

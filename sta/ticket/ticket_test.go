@@ -475,10 +475,3 @@ func TestReasonOf(t *testing.T) {
 		t.Error("a wrapped refusal keeps its reason")
 	}
 }
-
-func TestRevocationCovers(t *testing.T) {
-	r := Revocation{Family: "f-1"}
-	if !r.Covers(&Claims{Family: "f-1"}) || r.Covers(&Claims{Family: "f-2"}) {
-		t.Error("a revocation covers its family and no other")
-	}
-}

@@ -62,14 +62,19 @@ func (v *Verifier) Verify(statement string, handle Hash) (*Claims, error) {
 	if len(statement) > MaxToken {
 		return nil, refuse(TooLarge, "statement of over %d bytes", MaxToken)
 	}
+	if err := checkCompact(statement); err != nil {
+		return nil, err
+	}
 	var w wire
-	if _, err := v.parser.ParseWithClaims(statement, &w, v.key); err != nil {
+	token, err := v.parser.ParseWithClaims(statement, &w, v.key)
+	if err != nil {
 		return nil, refusalOf(err)
 	}
 	if !w.H.Equal(handle) {
 		return nil, refuse(Mismatch, "the statement speaks of another handle")
 	}
 	claims := fromWire(&w)
+	claims.KeyID, _ = token.Header["kid"].(string)
 	// The leeway above is meant for iat and nbf. An expired ticket is expired.
 	if !v.now().Before(claims.Expires) {
 		return nil, refuse(Expired, "expired")

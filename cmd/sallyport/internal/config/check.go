@@ -74,9 +74,7 @@ func (r *reader) checkSTA(c *Config) {
 	}
 	r.need("sta.listen", s.Listen == netip.AddrPort{}, "an address and port such as 127.0.0.1:8442")
 	r.checkAudience(c)
-	if s.Store.Redis != nil && r.places["sta.store.path"].given {
-		r.say("sta.store.path", "the store is path or redis, not both")
-	}
+	r.checkRedis(s)
 	r.need("sta.clients", len(s.Clients) == 0, "at least one client, such as {name: enrolment, key_file: enrolment.key}")
 	r.checkClients(s.Clients)
 }
@@ -106,7 +104,8 @@ func item(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]"
 
 func (r *reader) checkClients(clients []Client) {
 	names := make(map[string]bool)
-	owner := make(map[string]string) // of a key, by the key
+	owner := make(map[string]string)  // of a key, by the key
+	holder := make(map[string]string) // of a certificate, by its fingerprint
 	for i, client := range clients {
 		at := item("sta.clients", i)
 		if r.bad(at) {
@@ -131,7 +130,8 @@ func (r *reader) checkClients(clients []Client) {
 				r.say(path, nameRule)
 			}
 		}
-		r.need(at+".key_file", client.KeyFile == "", "the name of a file with the client's key; make one with  (umask 077; head -c32 /dev/urandom | base64 > NAME.key)")
+		r.need(at+".key_file", client.KeyFile == "" && len(client.Certificates) == 0, "the name of a file with the client's key; make one with  (umask 077; head -c32 /dev/urandom | base64 > NAME.key)")
+		r.checkCertificates(at+".certificates", client, holder)
 		if client.KeyFile != "" && !r.bad(at+".key_file") {
 			r.checkClientKeys(at+".key_file", client, owner)
 		}
@@ -154,18 +154,7 @@ func (r *reader) checkGateway(c *Config) {
 		g.PublicPort = g.Listen.Port()
 	}
 	r.need("gateway.authorities", len(g.Authorities) == 0, "whose tickets are taken, such as [local]")
-	locals := 0
-	for i, authority := range g.Authorities {
-		if !authority.Local {
-			continue
-		}
-		path := item("gateway.authorities", i)
-		if locals++; locals > 1 {
-			r.say(path, "local stands in the list already")
-		} else if c.STA == nil && !r.bad("sta") {
-			r.say(path, "local is the authority of this file, which has no sta section")
-		}
-	}
+	r.checkAuthorities(c)
 	r.checkServices(g)
 	if _, taken := g.Policies["default"]; taken {
 		r.say("gateway.policies.default", "default is the name of gateway.policy; choose another one")

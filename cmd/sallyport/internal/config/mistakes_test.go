@@ -94,7 +94,6 @@ func TestMistakes(t *testing.T) {
 		{takes, "[locl]", []string{"f:8:17: gateway.authorities[0]: needs the word local, or a mapping with id, url and pin"}},
 		{id, id + "\n  audience: other.example.com", []string{"f:3:13: sta.audience: lacks gateway.example.com, the gateway of this file, which would refuse every ticket"}},
 		{id, id + "\n  state: data/gateway", []string{
-			"f:3:10: warning: sta.state: the revocation log is not built yet; nothing will be written there",
 			"f:6:1: gateway.state: is the same file as sta.state"}},
 		{listen, "listen: 127.0.0.1:8442", []string{"f:7:11: gateway.listen: is the address of sta.listen too; choose another port"}},
 		{listen, "listen: 0.0.0.0:8442", []string{
@@ -123,7 +122,7 @@ func TestSections(t *testing.T) {
 		sta + "}\ncerts: {mode: dev}\n":                                                        {"f:1:1: sta.audience: is required: the names of the gateways that tickets are for"},
 		sta + ", audience: g.example.com}\ncerts: {mode: dev}\n":                               nil,
 		gateway + "\ncerts: {mode: dev}\n":                                                     {"f:1:72: gateway.authorities[0]: local is the authority of this file, which has no sta section"},
-		sta + ", store: {path: x, redis: {}}, audience: g.example.com}\ncerts: {mode: dev}":    {"f:1:105: sta.store.path: the store is path or redis, not both", "f:1:108: sta.store.redis: the Redis store is not built yet; use path"},
+		sta + ", store: {path: x, redis: {}}, audience: g.example.com}\ncerts: {mode: dev}":    {"f:1:105: sta.store.path: the store is path or redis, not both", "f:1:108: sta.store.redis.addrs: is required: the servers, such as [redis1.example.com:6379]; with master_name the Sentinels"},
 		sta + "}\n" + gateway + "\ncerts: {mode: dev}\nhealth: {listen: \"127.0.0.1:8443\"}\n": {"f:4:18: warning: health.listen: 127.0.0.1:8443: the health listener is not built yet; nothing will listen there", "f:4:18: health.listen: is the address of gateway.listen too; choose another port"},
 	} {
 		if got := said(text, dir); !slices.Equal(got, want) {

@@ -95,12 +95,20 @@ type Redis struct {
 	MasterName string `yaml:"master_name"`
 	// Cluster says that Addrs are seeds of a Redis Cluster.
 	Cluster bool `yaml:"cluster" default:"false"`
+	// DB is the number of the database; a Cluster has only 0.
+	DB int `yaml:"db" default:"0" range:"0..15"`
+	// Replicas is how many replicas must confirm a ticket within 100 ms before
+	// it is handed out.
+	Replicas int `yaml:"replicas" default:"0" range:"0..5"`
 	// TLS switches TLS on, even when it is empty.
 	TLS *RedisTLS `yaml:"tls"`
 	// User is the ACL user.
 	User string `yaml:"user"`
 	// PasswordFile holds the ACL user's password.
 	PasswordFile string `yaml:"password_file" is:"secret"`
+	// SentinelUser and SentinelPasswordFile are those of the Sentinels.
+	SentinelUser         string `yaml:"sentinel_user"`
+	SentinelPasswordFile string `yaml:"sentinel_password_file" is:"secret"`
 }
 
 // RedisTLS says how Redis is spoken to over TLS.
@@ -121,8 +129,12 @@ type Client struct {
 	// letters, digits, '.', '_' and '-'. Required.
 	Name string `yaml:"name"`
 	// KeyFile holds one or two lines of base64, each of at least 32 random
-	// bytes. Two are for rotation: both are good. Required.
+	// bytes. Two are for rotation: both are good. Required, unless there are
+	// Certificates.
 	KeyFile string `yaml:"key_file" is:"secret"`
+	// Certificates are fingerprints of the keys of client certificates, any of
+	// which is the client. Who signed them does not matter.
+	Certificates []string `yaml:"certificates"`
 	// May lists what the client may do.
 	May []string `yaml:"may" default:"[issue, renew]" oneof:"issue renew redeem revoke list"`
 	// Policies lists the policies that the client may issue tickets for;
@@ -182,16 +194,25 @@ type Authority struct {
 	Local bool `yaml:"-"`
 	// ID is the authority's ID, as in its sta.id.
 	ID string `yaml:"id"`
-	// URL is where it is asked: https://host:port, or ctxsta+https://… for an
-	// authority that speaks only the XML protocol.
-	URL string `yaml:"url"`
+	// URL is where it is asked: https://host:port, or ctxsta+https://host:port
+	// for an authority that speaks only the XML protocol. Several are nodes of
+	// one authority, the one to ask first before the others.
+	URL Several `yaml:"url"`
+	// Spread asks all nodes that are up in turn, not the first of them.
+	Spread bool `yaml:"spread" default:"false"`
+	// Bypass is how long a node that is down is left alone.
+	Bypass time.Duration `yaml:"bypass" default:"30s" range:"1s..1h"`
 	// CA is a PEM file of roots for its certificate; the default is the
 	// system's.
 	CA string `yaml:"ca" is:"file"`
-	// Pin is the fingerprint of its root key.
+	// Pin is the fingerprint of its root key, as its sta init printed it.
+	// Required, but for one that speaks only XML, which has none.
 	Pin string `yaml:"pin"`
 	// KeyFile holds the key by which the authority knows this gateway.
 	KeyFile string `yaml:"key_file" is:"secret"`
+	// Cert and Key are a client certificate, beside the key or in its place.
+	Cert string `yaml:"cert" is:"file"`
+	Key  string `yaml:"key" is:"secret"`
 	// Policies lists the policies that its tickets may name.
 	Policies []string `yaml:"policies"`
 }

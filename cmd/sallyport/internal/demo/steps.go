@@ -250,7 +250,7 @@ func (s *stage) beRevoked(ctx context.Context) error {
 		cut <- time.Now()
 	}()
 	revoked := time.Now()
-	result, err := s.enrolment.Revoke(ctx, issued.ID)
+	result, err := s.enrolment.Revoke(ctx, sta.RevokeRequest{Ticket: issued.ID})
 	if err != nil {
 		return fmt.Errorf("revoking: %w", err)
 	}

@@ -19,20 +19,22 @@ import (
 	"github.com/sallyport/sallyport/sta"
 	"github.com/sallyport/sallyport/sta/api"
 	"github.com/sallyport/sallyport/sta/auditlog"
-	"github.com/sallyport/sallyport/sta/boltstore"
 	"github.com/sallyport/sallyport/sta/ctxsta"
+	"github.com/sallyport/sallyport/sta/revlog"
 	"github.com/sallyport/sallyport/sta/ticket"
 )
 
 // authority is the part of a node that issues tickets.
 type authority struct {
 	*sta.Authority
-	keys   *ticket.KeySet
-	store  *boltstore.Store
-	audit  *auditlog.Log
-	server *http.Server
-	addr   netip.AddrPort
-	door   atomic.Pointer[http.Handler] // both doors, for the clients in force
+	store    sta.Store
+	log      *revlog.Log
+	audit    *auditlog.Log
+	clients  *sta.Clients
+	audience string // one of the gateways that tickets are for
+	server   *http.Server
+	addr     netip.AddrPort
+	door     atomic.Pointer[http.Handler] // both doors, for the clients in force
 }
 
 // stopTimeout is how long requests to the authority may take to finish when the
@@ -46,25 +48,29 @@ func (n *Node) startAuthority(ctx context.Context, c *config.Config) (_ *authori
 			_ = a.close()
 		}
 	}()
-	if a.store, err = boltstore.Open(c.STA.Store.Path); err != nil {
+	if a.store, err = OpenStore(ctx, c.STA); err != nil {
 		return nil, err
 	}
-	signer, keys, err := n.openKeys(ctx, c.STA, a.store)
+	if a.log, err = revlog.Open(filepath.Join(c.STA.State, logFile), revlog.WriterName(c.Node)); err != nil {
+		return nil, err
+	}
+	keys, err := n.openKeys(ctx, c.STA, a.store, a.log)
 	if err != nil {
 		return nil, err
 	}
-	a.keys = keys
 	if a.audit, err = auditlog.Open(c.STA.Audit); err != nil {
 		return nil, err
 	}
 	a.Authority, err = sta.New(sta.Config{
 		ID: c.STA.ID, Audience: c.STA.Audience, Lifetime: c.STA.TicketLifetime,
-		Signer: signer, Keys: keys, Store: a.store, Audit: a.audit,
+		Signer: keys.Signer, Keys: keys.Set, Pin: keys.Pin, Store: a.store, Audit: a.audit,
+		Node: c.Node, Log: a.log,
 		Hooks: n.authorityHooks(),
 	})
 	if err != nil {
 		return nil, err
 	}
+	a.audience = c.STA.Audience[0]
 	if err := a.admit(n, c.STA); err != nil {
 		return nil, err
 	}
@@ -77,30 +83,40 @@ func (n *Node) startAuthority(ctx context.Context, c *config.Config) (_ *authori
 		(*a.door.Load()).ServeHTTP(w, r)
 	}))
 	a.server.ErrorLog = n.serverLog("authority")
-	secured := tls.NewListener(limitRequesters(listener), requesterTLS(n.certs.GetCertificate))
+	secured := tls.NewListener(limitRequesters(listener), api.AskForCertificates(requesterTLS(n.certs.GetCertificate)))
 	n.run("authority", func() error {
 		if err := a.server.Serve(secured); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
 	})
-	n.run("expiry sweep", func() error { return a.Run(ctx) })
+	n.run("authority's log", func() error { return a.Run(ctx) })
 	n.log.Info().Str("event", "authority_ready").Str("authority", c.STA.ID).Stringer("listen", a.addr).
-		Strs("keys", keys.KeyIDs()).Msg("the authority accepts requests")
+		Strs("keys", keys.Set.KeyIDs()).Msg("the authority accepts requests")
 	return a, nil
 }
 
-// openKeys reads the authority's keys. A first start with an empty store makes
-// them, as `sta init` does.
-func (n *Node) openKeys(ctx context.Context, c *config.STA, store sta.Store) (*ticket.Signer, *ticket.KeySet, error) {
-	signer, keys, err := sta.OpenKeys(ctx, store, c.ID, c.SigningKey)
+// logFile is the name of the revocation log in sta.state.
+const logFile = "revocations.db"
+
+// openKeys reads the authority's keys. A first start with an empty store of its
+// own makes them, as `sta init` does; for a store that others share, somebody
+// has to say so.
+func (n *Node) openKeys(ctx context.Context, c *config.STA, store sta.Store, log *revlog.Log) (sta.Keys, error) {
+	if err := sta.RestoreKeySet(ctx, store, log); err != nil {
+		return sta.Keys{}, err
+	}
+	keys, err := sta.OpenKeys(ctx, store, c.ID, c.SigningKey)
 	if !errors.Is(err, sta.ErrNotInitialised) {
-		return signer, keys, err
+		return keys, err
+	}
+	if c.Store.Redis != nil {
+		return sta.Keys{}, fmt.Errorf("%w; run  sallyport sta init  on one node, and copy sta.signing_key and its .pin to the others", err)
 	}
 	files := sta.KeyFiles{Signing: c.SigningKey, Root: RootPath(c.SigningKey)}
 	pin, err := sta.Init(ctx, store, c.ID, files, time.Now())
 	if err != nil {
-		return nil, nil, err
+		return sta.Keys{}, err
 	}
 	n.log.Info().Str("event", "authority_initialised").Str("authority", c.ID).Str("pin", pin).
 		Str("root", files.Root).Msg("made root and signing keys; take the root key off this machine")
@@ -121,13 +137,13 @@ func (a *authority) admit(n *Node, c *config.STA) error {
 	if err != nil {
 		return err
 	}
-	json := api.NewHandler(a.Authority, clients, api.Options{Log: n.logRequest})
-	verifier, err := ticket.NewVerifier(a.keys, c.Audience[0], nil)
-	if err != nil {
-		return err
+	if a.clients != nil {
+		clients.Inherit(a.clients)
 	}
+	a.clients = clients
+	json := api.NewHandler(a.Authority, clients, api.Options{Log: n.logRequest})
 	xml, err := ctxsta.NewHandler(a.Authority, clients, ctxsta.Options{
-		AuthorityID: c.ID, Verify: verifier.Verify, MaxLifetime: c.TicketLifetime, Log: n.logXMLRequest,
+		AuthorityID: c.ID, Verify: a.verify, MaxLifetime: c.TicketLifetime, Log: n.logXMLRequest,
 	})
 	if err != nil {
 		return err
@@ -146,9 +162,12 @@ func (a *authority) admit(n *Node, c *config.STA) error {
 func openClients(c *config.STA) (*sta.Clients, error) {
 	configs := make([]sta.ClientConfig, len(c.Clients))
 	for i, client := range c.Clients {
-		keys, err := sta.ReadKeyFile(client.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("client %s: %w", client.Name, err)
+		var keys []sta.Key
+		if client.KeyFile != "" {
+			var err error
+			if keys, err = sta.ReadKeyFile(client.KeyFile); err != nil {
+				return nil, fmt.Errorf("client %s: %w", client.Name, err)
+			}
 		}
 		may, err := sta.ParseRights(client.May)
 		if err != nil {
@@ -157,6 +176,7 @@ func openClients(c *config.STA) (*sta.Clients, error) {
 		configs[i] = sta.ClientConfig{
 			Name: client.Name, Keys: keys, May: may,
 			Policies: policies(client.Policies), MaxLifetime: client.MaxLifetime,
+			Certificates: client.Certificates, Sources: client.Sources, Rate: client.Rate,
 		}
 	}
 	return sta.NewClients(configs)
@@ -172,6 +192,15 @@ func policies(named []string) []string {
 		}
 	}
 	return named
+}
+
+// verify judges a statement by the key set in force, for the XML door.
+func (a *authority) verify(statement string, handle ticket.Hash) (*ticket.Claims, error) {
+	verifier, err := ticket.NewVerifier(a.Keys(), a.audience, nil)
+	if err != nil {
+		return nil, err
+	}
+	return verifier.Verify(statement, handle)
 }
 
 // stop lets requests finish, and then no more.
@@ -191,6 +220,9 @@ func (a *authority) close() error {
 	var errs []error
 	if a.audit != nil {
 		errs = append(errs, a.audit.Close())
+	}
+	if a.log != nil {
+		errs = append(errs, a.log.Close())
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

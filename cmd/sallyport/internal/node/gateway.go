@@ -12,14 +12,13 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/splitdns"
-	"github.com/sallyport/sallyport/sta/follow"
-	"github.com/sallyport/sallyport/sta/ticket"
 	"github.com/sallyport/sallyport/tunnel"
 )
 
 // gatewayPart is the part of a node that serves tunnels.
 type gatewayPart struct {
 	*gateway.Gateway
+	trust  *trust
 	server *tunnel.Server
 	addr   netip.AddrPort
 
@@ -37,8 +36,7 @@ func (n *Node) startGateway(ctx context.Context, c *config.Config) (*gatewayPart
 		return nil, err
 	}
 	g := &gatewayPart{addr: listener.Addr().(*net.TCPAddr).AddrPort()}
-	follower, err := g.assemble(n, c)
-	if err != nil {
+	if err := g.assemble(n, c); err != nil {
 		listener.Close()
 		return nil, err
 	}
@@ -46,7 +44,7 @@ func (n *Node) startGateway(ctx context.Context, c *config.Config) (*gatewayPart
 		n.log.Warn().Str("event", "certificate_lacks_name").Str("fqdn", c.Gateway.FQDN).
 			Msg("no certificate covers gateway.fqdn: devices will refuse the gateway")
 	}
-	n.run("revocations", func() error { return follower.Run(ctx) })
+	g.trust.run(ctx, n)
 	n.run("own addresses", func() error { return g.watchAddresses(ctx, n) })
 	n.run("gateway", func() error { return g.server.Serve(ctx, listener) })
 	n.log.Info().Str("event", "gateway_ready").Str("fqdn", c.Gateway.FQDN).Stringer("listen", g.addr).
@@ -54,33 +52,32 @@ func (n *Node) startGateway(ctx context.Context, c *config.Config) (*gatewayPart
 	return g, nil
 }
 
-// assemble makes the gateway, its server, and what follows the authority for
+// assemble makes the gateway, its server, and what follows the authorities for
 // it. Nothing runs yet.
-func (g *gatewayPart) assemble(n *Node, c *config.Config) (*follow.Follower, error) {
-	follower, err := follow.New(follow.Config{
-		Gateway: c.Node, Audience: c.Gateway.FQDN,
-		Source: n.authority, Keys: n.authority.keys,
-		Cut:  func(r *ticket.Revocation) int { return g.Cut(r) },
-		Lost: n.revocationsLost,
-	})
-	if err != nil {
-		return nil, err
+func (g *gatewayPart) assemble(n *Node, c *config.Config) (err error) {
+	if g.trust, err = n.openTrust(c, g); err != nil {
+		return err
 	}
+	defer func() {
+		if err != nil {
+			_ = g.trust.close()
+		}
+	}()
 	if g.around.local, err = localAddresses(); err != nil {
-		return nil, err
+		return err
 	}
 	g.file = c
 	snapshot, err := n.snapshot(c, &g.around, g.addr)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	g.Gateway, err = gateway.New(gateway.Config{
-		Redeemer: follower, Snapshot: snapshot,
+		Redeemer: g.trust, Snapshot: snapshot,
 		Relay: tunnel.Limits{Idle: c.Gateway.IdleTimeout},
 		Hooks: n.tunnelHooks(),
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	g.server, err = tunnel.NewServer(tunnel.Config{
 		TLS:          tunnel.ServerTLS(&tls.Config{GetCertificate: n.certs.GetCertificate}),
@@ -89,7 +86,7 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (*follow.Follower, err
 		MaxStreams:   c.Gateway.MaxTunnels,
 		Hooks:        n.carrierHooks(),
 	})
-	return follower, err
+	return err
 }
 
 // use puts the policy and names of c in force for new tunnels.

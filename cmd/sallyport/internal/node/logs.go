@@ -13,6 +13,7 @@ import (
 	"github.com/sallyport/sallyport/sta"
 	"github.com/sallyport/sallyport/sta/api"
 	"github.com/sallyport/sallyport/sta/ctxsta"
+	"github.com/sallyport/sallyport/sta/follow"
 	"github.com/sallyport/sallyport/sta/ticket"
 	"github.com/sallyport/sallyport/tunnel"
 )
@@ -112,6 +113,30 @@ func (n *Node) authorityHooks() sta.Hooks {
 		SweepFailed: func(err error) {
 			n.log.Error().Str("event", "sweep_failed").Err(err).Msg("expired tickets stay until the next sweep")
 		},
+		LookFailed: func(err error) {
+			if err == nil {
+				n.log.Info().Str("event", "store_back").Msg("the store can be looked into again")
+				return
+			}
+			n.log.Error().Str("event", "store_away").Err(err).
+				Msg("the store cannot be looked into: nothing is issued, and the gateways' grace runs")
+		},
+		WroteBack: func(entries int) {
+			n.log.Warn().Str("event", "revocations_written_back").Int("entries", entries).
+				Msg("the store had lost revocations; they are in it again")
+		},
+		ClocksApart: func(node string, by time.Duration) {
+			if by == 0 {
+				n.log.Info().Str("event", "clocks_agree").Msg("the nodes' clocks agree again")
+				return
+			}
+			n.log.Error().Str("event", "clocks_apart").Str("node", node).Dur("by_ms", by).
+				Msg("the nodes' clocks differ too much: nothing is issued")
+		},
+		KeysChanged: func(set *ticket.KeySet) {
+			n.log.Info().Str("event", "keys_changed").Uint64("version", set.Version).Strs("keys", set.KeyIDs()).
+				Msg("this key set is in force")
+		},
 	}
 }
 
@@ -140,15 +165,35 @@ func (n *Node) logXMLRequest(a ctxsta.Access) {
 	})
 }
 
-// revocationsLost tells when revocations cannot be followed, and when they can
-// again.
-func (n *Node) revocationsLost(err error) {
-	if err == nil {
-		n.log.Info().Str("event", "revocations_followed").Msg("revocations are followed again")
-		return
+// followHooks tell how an authority is followed.
+func (n *Node) followHooks(authority string) follow.Hooks {
+	return follow.Hooks{
+		Node: func(name string, up bool, why error) {
+			if up {
+				n.log.Info().Str("event", "authority_up").Str("authority", authority).Str("node", name).Msg("the authority's node answers")
+				return
+			}
+			n.log.Error().Str("event", "authority_down").Str("authority", authority).Str("node", name).
+				Str("reason", string(ticket.ReasonOf(why))).Err(why).Msg("the authority's node is not asked for a while")
+		},
+		Lost: func(err error) {
+			if err == nil {
+				n.log.Info().Str("event", "revocations_followed").Str("authority", authority).Msg("revocations are followed again")
+				return
+			}
+			n.log.Error().Str("event", "revocations_lost").Str("authority", authority).
+				Str("reason", string(ticket.ReasonOf(err))).Err(err).
+				Msg("revocations cannot be followed: new tunnels are admitted until the grace is over")
+		},
+		Keys: func(set *ticket.KeySet) {
+			n.log.Info().Str("event", "keys_changed").Str("authority", authority).Uint64("version", set.Version).
+				Strs("keys", set.KeyIDs()).Msg("this key set is in force")
+		},
+		Alarm: func(node string, what error) {
+			n.log.Error().Str("event", "alarm").Str("authority", authority).Str("node", node).Err(what).
+				Msg("somebody should look at this")
+		},
 	}
-	n.log.Error().Str("event", "revocations_lost").Str("reason", string(ticket.ReasonOf(err))).Err(err).
-		Msg("revocations cannot be followed")
 }
 
 // serverLog gives net/http's complaints, most of them about strangers, a place.

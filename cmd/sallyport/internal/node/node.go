@@ -104,6 +104,9 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 	n.cancel()
 	n.work.Wait()
+	if n.gateway != nil {
+		errs = append(errs, n.gateway.trust.close())
+	}
 	if n.authority != nil {
 		errs = append(errs, n.authority.close())
 	}

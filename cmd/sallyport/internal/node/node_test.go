@@ -62,7 +62,7 @@ func TestTicketTunnelRevocation(t *testing.T) {
 	if w.Live() != 1 {
 		t.Errorf("%d live", w.Live())
 	}
-	result, err := w.client.Revoke(t.Context(), issued.ID)
+	result, err := w.client.Revoke(t.Context(), sta.RevokeRequest{Ticket: issued.ID})
 	must(t, err)
 	if len(result.Gateways) != 1 || result.Gateways[0].Name != "gw-1" || result.Gateways[0].Cut != 1 {
 		t.Errorf("%+v", result)
@@ -123,7 +123,7 @@ func TestDrain(t *testing.T) {
 		}
 	}
 	echo(t, live)
-	result, err := w.client.Revoke(t.Context(), issued.ID)
+	result, err := w.client.Revoke(t.Context(), sta.RevokeRequest{Ticket: issued.ID})
 	must(t, err)
 	if result.Gateways[0].Cut != 1 {
 		t.Errorf("%+v", result)
@@ -206,7 +206,7 @@ func TestStrangeSigningKey(t *testing.T) {
 func TestRestart(t *testing.T) {
 	w := newWorld(t)
 	good, gone := w.issue(), w.issue()
-	_, err := w.client.Revoke(t.Context(), gone.ID)
+	_, err := w.client.Revoke(t.Context(), sta.RevokeRequest{Ticket: gone.ID})
 	must(t, err)
 	must(t, w.Close(context.Background()))
 	w.Node, err = node.Start(t.Context(), w.config(file), zerolog.New(w.log))
