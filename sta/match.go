@@ -18,8 +18,8 @@ const (
 	maxNames = 20
 	// maxNear is how many records are searched for names like the one given.
 	maxNear = 20_000
-	// nearBytes is how much of a name is compared.
-	nearBytes = 128
+	// nearLetters is how much of a name is compared.
+	nearLetters = 64
 )
 
 // matched is what a user's or device's name matches.
@@ -123,21 +123,22 @@ func (a *Authority) noMatch(ctx context.Context, c *Client, req *RevokeRequest) 
 // is near: but for case, a part of it, or a few letters changed.
 func distance(wanted, candidate string) (int, bool) {
 	w, c := strings.ToLower(wanted), strings.ToLower(candidate)
-	w, c = w[:min(len(w), nearBytes)], c[:min(len(c), nearBytes)]
 	switch {
 	case w == c:
 		return 0, true
 	case len(w) >= 3 && strings.Contains(c, w), len(c) >= 3 && strings.Contains(w, c):
 		return 1, true
 	}
-	most := max(1, len(w)/4)
-	d := edits(w, c, most)
+	from, to := []rune(w), []rune(c)
+	from, to = from[:min(len(from), nearLetters)], to[:min(len(to), nearLetters)]
+	most := max(1, len(from)/4)
+	d := edits(from, to, most)
 	return 1 + d, d <= most
 }
 
-// edits counts the bytes to be changed, added or taken out (Levenshtein), and
+// edits counts the letters to be changed, added or taken out (Levenshtein), and
 // stops at over most.
-func edits(a, b string, most int) int {
+func edits(a, b []rune, most int) int {
 	if len(a)-len(b) > most || len(b)-len(a) > most {
 		return most + 1
 	}

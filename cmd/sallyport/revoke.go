@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport/sallyport/sta"
+	"github.com/sallyport/sallyport/sta/ticket"
 )
 
 func newTicketRevoke() *cobra.Command {
@@ -104,6 +105,9 @@ func matched(r *sta.RevokeRequest, err error) error {
 		quoted := make([]string, len(match.Names))
 		for i, name := range match.Names {
 			quoted[i] = strconv.Quote(name)
+		}
+		if ticket.ReasonOf(err) == ticket.NotFound {
+			return fmt.Errorf("%w; did you mean %s?", err, strings.Join(quoted, " or "))
 		}
 		return fmt.Errorf("%w: %s", err, strings.Join(quoted, ", "))
 	}

@@ -213,7 +213,11 @@ func printTicket(w io.Writer, t *sta.Ticket) error {
 	row("id", t.ID)
 	row("status", string(t.Status))
 	if r := t.Revoked; r != nil {
-		row("revoked", r.Time.UTC().Format(time.RFC3339)+" by "+r.By)
+		text := r.Time.UTC().Format(time.RFC3339) + " by " + r.By
+		if !r.Until.IsZero() {
+			text += ", held back until " + r.Until.UTC().Format(time.RFC3339)
+		}
+		row("revoked", text)
 	}
 	row("user", t.User)
 	row("device", t.Device)

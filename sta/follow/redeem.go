@@ -79,10 +79,12 @@ func (f *Follower) stillGood(p *ticket.Presentation, r *redeemed) error {
 }
 
 // Revoked tells whether a ticket that was good has been revoked since, or is held
-// back.
+// back, or whether nothing has been heard for so long that its tunnels would be
+// cut.
 func (f *Follower) Revoked(claims *ticket.Claims) bool {
-	subject := claims.Subject()
-	return f.config.Log.Find(&subject, f.config.Now()) != nil
+	now, subject := f.config.Now(), claims.Subject()
+	age, ok := f.age(now)
+	return ok && age > f.config.BlindLimit || f.config.Log.Find(&subject, now) != nil
 }
 
 // Redeem judges a ticket with the authority's help. A refusal is a

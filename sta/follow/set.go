@@ -75,39 +75,89 @@ func (s *Set) Known(p *ticket.Presentation) (*ticket.Claims, bool, error) {
 // Redeem judges a ticket with the help of its authority. Whoever cannot be asked
 // might have known it: then the answer is [ticket.Unavailable], not a no.
 func (s *Set) Redeem(ctx context.Context, p *ticket.Presentation) (*ticket.Claims, error) {
-	var no, cannot error
-	for i := range s.trusted {
-		t := &s.trusted[i]
-		switch {
-		case p.Authority != "" && p.Authority != t.Authority,
-			t.Foreign && p.Statement != "":
-			continue
-		case t.Foreign && p.Authority == "" && cannot != nil:
-			// It may be a ticket of ours, and is nothing for others' eyes.
-			return nil, cannot
+	authority := p.Authority
+	if p.Statement != "" {
+		if authority = ticket.Issuer(p.Statement); p.Authority != "" && p.Authority != authority {
+			return nil, errWrongAuthority
 		}
-		claims, err := t.Member.Redeem(ctx, p)
-		if err == nil {
-			return claims, t.judge(claims)
-		}
-		switch ticket.ReasonOf(err) {
-		case ticket.Unavailable, ticket.Busy:
-			cannot = err
-		case ticket.Unknown, ticket.WrongAuthority, ticket.BadSignature:
-			if no == nil || p.Statement != "" && ticket.ReasonOf(no) == ticket.WrongAuthority {
-				no = err
+	}
+	if authority != "" || p.Statement != "" || len(s.trusted) == 1 {
+		for i := range s.trusted {
+			if t := &s.trusted[i]; t.Authority == authority || authority == "" && p.Statement == "" {
+				return t.redeem(ctx, p)
 			}
-		default:
-			return nil, err // it is theirs, and not good
+		}
+		return nil, errWrongAuthority
+	}
+	claims, err := askAll(ctx, s.own(), p)
+	if ticket.ReasonOf(err) != ticket.Unknown {
+		return claims, err
+	}
+	// Nobody of ours knows it: now others may see it.
+	for i := range s.trusted {
+		if t := &s.trusted[i]; t.Foreign {
+			if claims, err = t.redeem(ctx, p); ticket.ReasonOf(err) != ticket.Unknown {
+				return claims, err
+			}
 		}
 	}
-	switch {
-	case cannot != nil:
-		return nil, cannot
-	case no != nil:
-		return nil, no
+	return nil, err
+}
+
+// own gives those that are asked by hash.
+func (s *Set) own() []Trusted {
+	n := 0
+	for n < len(s.trusted) && !s.trusted[n].Foreign {
+		n++
 	}
-	return nil, errWrongAuthority
+	return s.trusted[:n]
+}
+
+// askAll asks all at the same time: one that is away must not keep the ticket of
+// another from being judged. The first that knows the ticket decides.
+func askAll(ctx context.Context, trusted []Trusted, p *ticket.Presentation) (*ticket.Claims, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		claims *ticket.Claims
+		err    error
+	}
+	answers := make(chan answer, len(trusted))
+	for i := range trusted {
+		go func() {
+			claims, err := trusted[i].redeem(ctx, p)
+			answers <- answer{claims, err}
+		}()
+	}
+	var cannot error
+	no := error(ticket.Refuse(ticket.Unknown, "no authority has issued this ticket"))
+	for range trusted {
+		a := <-answers
+		switch ticket.ReasonOf(a.err) {
+		case ticket.Unavailable, ticket.Busy:
+			cannot = a.err
+		case ticket.Unknown:
+			no = a.err
+		default:
+			return a.claims, a.err
+		}
+	}
+	if cannot != nil {
+		return nil, cannot
+	}
+	return nil, no
+}
+
+// redeem asks one, and judges what it may not say.
+func (t *Trusted) redeem(ctx context.Context, p *ticket.Presentation) (*ticket.Claims, error) {
+	claims, err := t.Member.Redeem(ctx, p)
+	if err == nil {
+		err = t.judge(claims)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return claims, nil
 }
 
 // judge refuses what the authority may not say.

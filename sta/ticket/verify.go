@@ -2,6 +2,8 @@ package ticket
 
 import (
 	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"strings"
 	"time"
@@ -138,6 +140,24 @@ func ParseToken(s string) (statement string, handle Handle, err error) {
 	}
 	handle, err = ParseHandle(rest)
 	return statement, handle, err
+}
+
+// Issuer reads which authority a statement says that it comes from, without
+// judging anything; "" if it says none. It is for choosing whom to ask.
+func Issuer(statement string) string {
+	if len(statement) > MaxToken {
+		return ""
+	}
+	var w struct {
+		Iss string `json:"iss"`
+	}
+	_, rest, _ := strings.Cut(statement, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	data, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil || json.Unmarshal(data, &w) != nil || CheckAuthorityID(w.Iss) != nil {
+		return ""
+	}
+	return w.Iss
 }
 
 // CheckAuthorityID refuses what is no authority ID: STA and 1 to 13 digits or

@@ -134,7 +134,7 @@ func (n *Node) authorityHooks() sta.Hooks {
 				Msg("the nodes' clocks differ too much: nothing is issued")
 		},
 		KeysChanged: func(set *ticket.KeySet) {
-			n.log.Info().Str("event", "keys_changed").Uint64("version", set.Version).Strs("keys", set.KeyIDs()).
+			n.log.Info().Str("event", "keys_in_force").Uint64("version", set.Version).Strs("keys", set.KeyIDs()).
 				Msg("this key set is in force")
 		},
 	}
@@ -186,7 +186,7 @@ func (n *Node) followHooks(authority string) follow.Hooks {
 				Msg("revocations cannot be followed: new tunnels are admitted until the grace is over")
 		},
 		Keys: func(set *ticket.KeySet) {
-			n.log.Info().Str("event", "keys_changed").Str("authority", authority).Uint64("version", set.Version).
+			n.log.Info().Str("event", "keys_in_force").Str("authority", authority).Uint64("version", set.Version).
 				Strs("keys", set.KeyIDs()).Msg("this key set is in force")
 		},
 		Alarm: func(node string, what error) {

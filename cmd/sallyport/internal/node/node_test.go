@@ -239,9 +239,11 @@ func TestOwnListeners(t *testing.T) {
 	for _, own := range []netip.AddrPort{w.GatewayAddr(), w.AuthorityAddr()} {
 		list += ",mail.example.com:" + strconv.Itoa(int(own.Port()))
 	}
+	list += ",mail.example.com:19,sta9.example.com:19"
 	list = strings.ReplaceAll(list, "GATEWAY", strconv.Itoa(int(w.GatewayAddr().Port())))
 	text := strings.ReplaceAll(file, "background_services: mail.example.com:PORT", "background_services: "+list)
-	text = strings.ReplaceAll(text, "hosts: {", "hosts: {gateway3.example.com: [127.0.0.1], ")
+	text = strings.ReplaceAll(text, "hosts: {", "hosts: {gateway3.example.com: [127.0.0.1], sta9.example.com: [127.0.0.1], ")
+	text = strings.ReplaceAll(text, "[local]", "[local, {id: STA09, url: ['ctxsta+https://127.0.0.1:19', 'ctxsta+https://sta9.example.com:19']}]")
 	must(t, w.Reload(w.config(text)))
 	for _, target := range []struct {
 		host string
@@ -251,6 +253,8 @@ func TestOwnListeners(t *testing.T) {
 		{"mail.example.com", w.AuthorityAddr().Port()},
 		{fqdn, w.GatewayAddr().Port()},
 		{"127.0.0.1", w.AuthorityAddr().Port()},
+		{"mail.example.com", 19}, // an authority elsewhere
+		{"sta9.example.com", 19},
 	} {
 		conn := w.dial(true)
 		err := socks.ClientHandshake(t.Context(), conn, socks.Auth{User: "u", Password: handle}, target.host, target.port)

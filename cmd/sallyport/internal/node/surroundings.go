@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
+	"github.com/sallyport/sallyport/gateway/policy"
 )
 
 const (
@@ -19,15 +23,17 @@ const (
 	lookAroundTimeout = 5 * time.Second
 )
 
-// surroundings are the addresses by which this gateway can be reached, as far
-// as they do not stand in the file. No tunnel may lead to them.
+// surroundings are the addresses by which this gateway and what stands behind it
+// can be reached, as far as they do not stand in the file. No tunnel may lead to
+// them.
 type surroundings struct {
-	local  []netip.Addr // of this machine's interfaces
-	public []netip.Addr // that the gateway's name resolves to
+	local  []netip.Addr     // of this machine's interfaces
+	public []netip.Addr     // that the gateway's name resolves to
+	behind []netip.AddrPort // that the names of authorities and of Redis resolve to
 }
 
 func (s *surroundings) equal(other *surroundings) bool {
-	return slices.Equal(s.local, other.local) && slices.Equal(s.public, other.public)
+	return slices.Equal(s.local, other.local) && slices.Equal(s.public, other.public) && slices.Equal(s.behind, other.behind)
 }
 
 // lookAround sees what there is now. A name that cannot be looked up keeps the
@@ -39,16 +45,73 @@ func (s surroundings) lookAround(ctx context.Context, c *config.Config) (surroun
 		return s, err
 	}
 	s.local = local
+	ctx, cancel := context.WithTimeout(ctx, lookAroundTimeout)
+	defer cancel()
+	s.behind = lookUpBehind(ctx, c, s.behind)
 	if c.Certs.Mode == "dev" {
 		return s, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookAroundTimeout)
-	defer cancel()
 	if public, err := net.DefaultResolver.LookupNetIP(ctx, "ip", c.Gateway.FQDN+"."); err == nil {
 		slices.SortFunc(public, netip.Addr.Compare)
 		s.public = public
 	}
 	return s, nil
+}
+
+// behind lists the servers that a gateway's file names: authorities elsewhere, and
+// Redis.
+func behind(c *config.Config) []hostPort {
+	var servers []hostPort
+	add := func(address, standard string) {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			host, port = strings.Trim(address, "[]"), standard
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+			servers = append(servers, hostPort{host, uint16(n)})
+		}
+	}
+	for _, authority := range c.Gateway.Authorities {
+		for _, text := range authority.URL {
+			if u, err := url.Parse(text); err == nil {
+				add(u.Host, "443")
+			}
+		}
+	}
+	if c.STA != nil && c.STA.Store.Redis != nil {
+		for _, address := range c.STA.Store.Redis.Addrs {
+			add(address, "6379")
+		}
+	}
+	return servers
+}
+
+type hostPort struct {
+	host string
+	port uint16
+}
+
+// lookUpBehind gives their addresses. A name that cannot be looked up now loses
+// none that it had.
+func lookUpBehind(ctx context.Context, c *config.Config, before []netip.AddrPort) []netip.AddrPort {
+	var found []netip.AddrPort
+	failed := false
+	for _, server := range behind(c) {
+		if addr, err := netip.ParseAddr(server.host); err == nil {
+			found = append(found, netip.AddrPortFrom(addr.Unmap(), server.port))
+			continue
+		}
+		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", strings.TrimSuffix(server.host, ".")+".")
+		failed = failed || err != nil
+		for _, addr := range addrs {
+			found = append(found, netip.AddrPortFrom(addr.Unmap(), server.port))
+		}
+	}
+	if failed {
+		found = append(found, before...)
+	}
+	slices.SortFunc(found, netip.AddrPort.Compare)
+	return slices.Compact(found)
 }
 
 func localAddresses() ([]netip.Addr, error) {
@@ -71,7 +134,7 @@ func localAddresses() ([]netip.Addr, error) {
 // those in fact, which differ where a file says port 0, and those by which
 // others know the gateway.
 func (n *Node) ownListeners(c *config.Config, around *surroundings, listening netip.AddrPort) []netip.AddrPort {
-	own := []netip.AddrPort{listening, n.AuthorityAddr()}
+	own := append([]netip.AddrPort{listening, n.AuthorityAddr()}, around.behind...)
 	for _, file := range []*config.Config{n.config, c} {
 		own = append(own, file.Gateway.Listen, file.Health.Listen)
 		if file.STA != nil {
@@ -79,6 +142,11 @@ func (n *Node) ownListeners(c *config.Config, around *surroundings, listening ne
 		}
 		if file.Admin != nil {
 			own = append(own, file.Admin.Listen)
+		}
+		for _, server := range behind(file) { // names are in around, once they were looked up
+			if addr, err := netip.ParseAddr(server.host); err == nil {
+				own = append(own, netip.AddrPortFrom(addr.Unmap(), server.port))
+			}
 		}
 		for _, public := range slices.Concat(around.public, file.Gateway.PublicAddresses) {
 			own = append(own, netip.AddrPortFrom(public, file.Gateway.PublicPort))
@@ -93,6 +161,11 @@ func (n *Node) ownNames(c *config.Config, listening netip.AddrPort) map[string][
 	for _, file := range []*config.Config{n.config, c} {
 		g := file.Gateway
 		names[g.FQDN] = append(names[g.FQDN], g.PublicPort, g.Listen.Port(), listening.Port())
+		for _, server := range behind(file) {
+			if host, err := policy.ParseHost(server.host); err == nil && host.Name != "" {
+				names[host.Name] = append(names[host.Name], server.port)
+			}
+		}
 	}
 	return names
 }
