@@ -65,7 +65,8 @@ func NewClient(c ClientConfig) (*Client, error) {
 func newTransport(c *tls.Config) *http.Transport {
 	const handshake = 5 * time.Second // of TCP, and of TLS
 	return &http.Transport{
-		TLSClientConfig: c, ForceAttemptHTTP2: true,
+		// A copy, for net/http writes into it, and other clients may have been given it.
+		TLSClientConfig: c.Clone(), ForceAttemptHTTP2: true,
 		DialContext: (&net.Dialer{Timeout: handshake}).DialContext, TLSHandshakeTimeout: handshake,
 		IdleConnTimeout: idleClient, MaxIdleConnsPerHost: 16,
 		// A connection whose other end is gone without a word would swallow one

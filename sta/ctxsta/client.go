@@ -77,7 +77,7 @@ func NewClient(c ClientConfig) (*Client, error) {
 	if c.HTTP != nil {
 		*client = *c.HTTP
 	} else {
-		client.Transport = &http.Transport{TLSClientConfig: c.TLS, ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16}
+		client.Transport = &http.Transport{TLSClientConfig: c.TLS.Clone(), ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16}
 	}
 	// An authority does not redirect; whoever does is to see neither key nor ticket.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -138,13 +138,15 @@ func (f *Follower) awaitSight(ctx context.Context, p *ticket.Presentation) error
 // flight has its own deadline, so that one caller who goes away does not spoil
 // it for the others.
 func (f *Follower) fly(ctx context.Context, statement string, hash ticket.Hash) (*redeemed, error) {
-	// A carried statement may be a forgery: it must not share a flight, and so
-	// an answer, with the bare handle.
-	key := statement + string(hash[:])
-	landed := f.flights.DoChan(key, func() (any, error) {
+	if statement != "" {
+		// It may be a forgery, and must not share an answer with the bare handle;
+		// and it needs nobody's help.
+		return f.verify(statement, hash)
+	}
+	landed := f.flights.DoChan(string(hash[:]), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.config.RedeemTimeout)
 		defer cancel()
-		return f.lookUp(ctx, statement, hash)
+		return f.lookUp(ctx, hash)
 	})
 	select {
 	case <-ctx.Done():
@@ -157,18 +159,22 @@ func (f *Follower) fly(ctx context.Context, statement string, hash ticket.Hash) 
 	}
 }
 
-func (f *Follower) lookUp(ctx context.Context, statement string, hash ticket.Hash) (*redeemed, error) {
-	if statement == "" {
-		if err := f.awaitTurn(ctx); err != nil {
-			return nil, err
-		}
-		defer f.cold.Release(1)
-		var err error
-		if statement, err = f.askNodes(ctx, hash); err != nil {
-			f.rememberRefusal(hash, err)
-			return nil, err
-		}
+func (f *Follower) lookUp(ctx context.Context, hash ticket.Hash) (*redeemed, error) {
+	if err := f.awaitTurn(ctx); err != nil {
+		return nil, err
 	}
+	defer f.cold.Release(1)
+	statement, err := f.askNodes(ctx, hash)
+	if err != nil {
+		f.rememberRefusal(hash, err)
+		return nil, err
+	}
+	return f.verify(statement, hash)
+}
+
+// verify judges a statement for the holder of the handle with this hash, and
+// remembers it when it is good.
+func (f *Follower) verify(statement string, hash ticket.Hash) (*redeemed, error) {
 	t := f.trusted()
 	if t == nil {
 		return nil, errNoKeys

@@ -1,10 +1,15 @@
 package redisstore_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/sallyport/sallyport/sta"
+	"github.com/sallyport/sallyport/sta/auditlog"
 	"github.com/sallyport/sallyport/sta/redisstore/redistest"
 )
 
@@ -20,6 +25,54 @@ func BenchmarkPut(b *testing.B) {
 	server := redistest.Start(b, redistest.Options{})
 	s := opened(b, configOf(server))
 	parallel(b, func() error { return s.Put(b.Context(), newRecord()) })
+}
+
+// The whole of it: sign, store, audit on the disk. The audit file's fsync, which
+// concurrent clients share, is measured beside it; HTTP and TLS are not in it.
+func BenchmarkIssue(b *testing.B) {
+	server, dir := redistest.Start(b, redistest.Options{}), b.TempDir()
+	store := opened(b, configOf(server))
+	files := sta.KeyFiles{Root: filepath.Join(dir, "root.key"), Signing: filepath.Join(dir, "sta.key")}
+	_, err := sta.Init(b.Context(), store, "STA01", files, time.Now())
+	must(b, err)
+	keys, err := sta.OpenKeys(b.Context(), store, "STA01", files.Signing)
+	must(b, err)
+	audit, err := auditlog.Open(filepath.Join(dir, "audit.log"))
+	must(b, err)
+	defer audit.Close()
+	authority, err := sta.New(sta.Config{
+		ID: "STA01", Audience: []string{"gateway3.example.com"}, Signer: keys.Signer, Keys: keys.Set, Pin: keys.Pin,
+		Store: store, Audit: audit,
+	})
+	must(b, err)
+	enrolment := &sta.Client{Name: "enrolment", May: sta.MayIssue}
+	request := sta.IssueRequest{User: "user2", Device: "d1", App: "Secure Mail"}
+	parallel(b, func() error { _, err := authority.Issue(b.Context(), enrolment, request); return err })
+	b.ReportMetric(fsyncRate(b, dir), "fsync/s")
+}
+
+// fsyncRate measures how often a second the disk makes 4 KiB durable.
+func fsyncRate(b *testing.B, dir string) float64 {
+	b.Helper()
+	file, err := os.Create(filepath.Join(dir, "fsync"))
+	must(b, err)
+	defer file.Close()
+	block := make([]byte, 4096)
+	const turns = 50
+	start := time.Now()
+	for range turns {
+		_, err := file.WriteAt(block, 0)
+		must(b, err)
+		must(b, file.Sync())
+	}
+	return turns / time.Since(start).Seconds()
+}
+
+func must(b *testing.B, err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
 }
 
 func BenchmarkPutWithReplica(b *testing.B) {
