@@ -116,8 +116,9 @@ func (n *Node) Close(ctx context.Context) error {
 // reloadable are the keys that Reload puts in force, each with all below it.
 var reloadable = []string{"gateway.policy", "gateway.public_addresses", "splitdns", "sta.clients"}
 
-// Reload puts in force what c changes of policy, names and the authority's
-// clients, reads the certificates' files again, and reopens the audit file.
+// Reload puts in force what c changes of policy, names, the ways to remote
+// authorities and the authority's clients, reads the certificates' files again,
+// and reopens the audit file.
 // What else c changes needs a restart, and is named in the log. An error names
 // each part that stays as it was.
 func (n *Node) Reload(c *config.Config) error {
@@ -128,6 +129,9 @@ func (n *Node) Reload(c *config.Config) error {
 	if n.gateway != nil && c.Gateway != nil {
 		if err := n.gateway.use(n, c); err != nil {
 			errs = append(errs, fmt.Errorf("policy: the old one stays in force: %w", err))
+		}
+		if err := n.gateway.trust.use(c); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	if n.authority != nil && c.STA != nil {
@@ -149,9 +153,25 @@ func (n *Node) Reload(c *config.Config) error {
 // needRestart names what differs from the file that the node was started by and
 // cannot be reloaded.
 func (n *Node) needRestart(c *config.Config) []string {
-	return slices.DeleteFunc(config.Changed(n.config, c), func(key string) bool {
+	return slices.DeleteFunc(config.Changed(withoutWays(n.config), withoutWays(c)), func(key string) bool {
 		return slices.ContainsFunc(reloadable, func(r string) bool { return key == r || strings.HasPrefix(key, r+".") })
 	})
+}
+
+// withoutWays leaves out how remote authorities are reached, which is reloaded.
+func withoutWays(c *config.Config) *config.Config {
+	if c.Gateway == nil {
+		return c
+	}
+	copied, gateway := *c, *c.Gateway
+	gateway.Authorities = slices.Clone(gateway.Authorities)
+	for i := range gateway.Authorities {
+		if a := &gateway.Authorities[i]; !a.Foreign() {
+			a.URL, a.CA, a.KeyFile, a.Cert, a.Key = nil, "", "", "", ""
+		}
+	}
+	copied.Gateway = &gateway
+	return &copied
 }
 
 // run starts a part of the node. Its failure is the node's.

@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -24,11 +26,19 @@ type trust struct {
 	followers []*follow.Follower
 	logs      []*revlog.Log
 	clients   []interface{ Close() }
+	ways      map[string]*way // to the remote authorities, by ID
+}
+
+// way is how a remote authority is asked at the moment.
+type way struct {
+	follower *follow.Follower
+	clients  []*api.Client
+	digest   [sha256.Size]byte // of what it was made of
 }
 
 // openTrust opens what the gateway knows of its authorities. Nothing is asked yet.
 func (n *Node) openTrust(c *config.Config, g *gatewayPart) (_ *trust, err error) {
-	t := &trust{}
+	t := &trust{ways: make(map[string]*way)}
 	defer func() {
 		if err != nil {
 			_ = t.close()
@@ -78,22 +88,93 @@ func (t *trust) follow(n *Node, c *config.Config, g *gatewayPart, f follow.Confi
 }
 
 func (t *trust) followRemote(n *Node, c *config.Config, g *gatewayPart, entry *config.Authority) (*follow.Follower, error) {
-	secured, key, err := credentials(entry)
+	w, nodes, err := openWay(entry)
 	if err != nil {
 		return nil, err
+	}
+	t.ways[entry.ID] = w
+	w.follower, err = t.follow(n, c, g, follow.Config{
+		Authority: entry.ID, Pin: entry.Pin, Nodes: nodes, Spread: entry.Spread, Bypass: entry.Bypass,
+	})
+	return w.follower, err
+}
+
+// openWay makes the clients that ask a remote authority.
+func openWay(entry *config.Authority) (*way, []follow.Node, error) {
+	secured, key, err := credentials(entry)
+	if err != nil {
+		return nil, nil, err
+	}
+	w := &way{}
+	if w.digest, err = digestOf(entry); err != nil {
+		return nil, nil, err
 	}
 	var nodes []follow.Node
 	for _, url := range entry.URL {
 		client, err := api.NewClient(api.ClientConfig{URL: url, Key: key, TLS: secured})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		t.clients = append(t.clients, client)
+		w.clients = append(w.clients, client)
 		nodes = append(nodes, follow.Node{Name: url, Source: client})
 	}
-	return t.follow(n, c, g, follow.Config{
-		Authority: entry.ID, Pin: entry.Pin, Nodes: nodes, Spread: entry.Spread, Bypass: entry.Bypass,
-	})
+	return w, nodes, nil
+}
+
+// digestOf tells whether the way to an authority, or a file on it, has changed.
+func digestOf(entry *config.Authority) (digest [sha256.Size]byte, err error) {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%q\n", []string(entry.URL))
+	for _, file := range []string{entry.CA, entry.Cert, entry.Key, entry.KeyFile} {
+		var data []byte
+		if file != "" {
+			if data, err = os.ReadFile(file); err != nil {
+				return digest, err
+			}
+		}
+		fmt.Fprintf(sum, "%q %x\n", file, sha256.Sum256(data))
+	}
+	return [sha256.Size]byte(sum.Sum(nil)), nil
+}
+
+// use asks the remote authorities in the way that c says from now on: where, and
+// with which key. What was trusted before, and no more, is trusted.
+func (t *trust) use(c *config.Config) error {
+	var errs []error
+	for i := range c.Gateway.Authorities {
+		entry := &c.Gateway.Authorities[i]
+		old := t.ways[entry.ID]
+		if entry.Local || old == nil || entry.Foreign() {
+			continue
+		}
+		digest, err := digestOf(entry)
+		if err == nil && digest == old.digest {
+			continue
+		}
+		if err == nil {
+			err = t.replace(entry, old)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: the old way to it stays: %w", entry.ID, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (t *trust) replace(entry *config.Authority, old *way) error {
+	w, nodes, err := openWay(entry)
+	if err != nil {
+		return err
+	}
+	if err := old.follower.Use(nodes); err != nil {
+		return err
+	}
+	w.follower = old.follower
+	t.ways[entry.ID] = w
+	for _, client := range old.clients {
+		client.Close()
+	}
+	return nil
 }
 
 // ask makes what asks an authority that speaks only XML.
@@ -167,6 +248,11 @@ func (t *trust) run(ctx context.Context, n *Node) {
 func (t *trust) close() error {
 	for _, client := range t.clients {
 		client.Close()
+	}
+	for _, w := range t.ways {
+		for _, client := range w.clients {
+			client.Close()
+		}
 	}
 	var errs []error
 	for _, log := range t.logs {
