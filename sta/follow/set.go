@@ -75,15 +75,18 @@ func (s *Set) Known(p *ticket.Presentation) (*ticket.Claims, bool, error) {
 // Redeem judges a ticket with the help of its authority. Whoever cannot be asked
 // might have known it: then the answer is [ticket.Unavailable], not a no.
 func (s *Set) Redeem(ctx context.Context, p *ticket.Presentation) (*ticket.Claims, error) {
+	if len(s.trusted) == 1 {
+		return s.trusted[0].redeem(ctx, p)
+	}
 	authority := p.Authority
 	if p.Statement != "" {
-		if authority = ticket.Issuer(p.Statement); p.Authority != "" && p.Authority != authority {
-			return nil, errWrongAuthority
+		if authority = ticket.Issuer(p.Statement); authority == "" {
+			return nil, errNoStatement
 		}
 	}
-	if authority != "" || p.Statement != "" || len(s.trusted) == 1 {
+	if authority != "" {
 		for i := range s.trusted {
-			if t := &s.trusted[i]; t.Authority == authority || authority == "" && p.Statement == "" {
+			if t := &s.trusted[i]; t.Authority == authority {
 				return t.redeem(ctx, p)
 			}
 		}
@@ -172,6 +175,8 @@ func (t *Trusted) judge(claims *ticket.Claims) error {
 	}
 	return errPolicy
 }
+
+var errNoStatement = ticket.Refuse(ticket.Malformed, "not a statement")
 
 var errPolicy = ticket.Refuse(ticket.WrongAuthority, "its authority may not issue tickets for this policy")
 
