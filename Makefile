@@ -45,7 +45,7 @@ fuzz: ## run every fuzz target for FUZZTIME (20s)
 bench: ## run the benchmarks, each beside its baseline; BENCH=pattern COUNT=n
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
 
-soak: tools ## the long tests: many large transfers at once (about 10 minutes)
+soak: tools ## the long tests: many large transfers at once, and fifty failovers and restarts (about 15 minutes)
 	CGO_ENABLED=1 $(GO) test -race -tags soak -run Soak -timeout 60m -v ./cmd/sallyport
 
 clean: ## remove what make built

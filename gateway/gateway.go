@@ -161,7 +161,13 @@ func (g *Gateway) Live() int { return g.registry.len() }
 // revocation themselves, if the Redeemer knows of it before Cut is called. It
 // returns when all are closed, and holds up nobody else's meanwhile.
 func (g *Gateway) Cut(authority string, r *ticket.Revocation) int {
-	return g.registry.end(authority, r, g.config.Now())
+	// One with a Stage cuts everyone, whenever it is heard of; whose turn it is
+	// already comes in again.
+	now := g.config.Now()
+	if r.Stage > 0 {
+		now = r.Time
+	}
+	return g.registry.end(authority, r, now)
 }
 
 // CutKeys ends the live tunnels of an authority's tickets that were signed by a

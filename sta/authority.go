@@ -72,6 +72,8 @@ type Hooks struct {
 	// ClocksApart is told by how much the clock of another node differs, once it
 	// is more than may be, and with 0 when it no longer is.
 	ClocksApart func(node string, by time.Duration)
+	// Alarm is told of what stands in the store and cannot be believed.
+	Alarm func(error)
 	// KeysChanged is told of another key set in force.
 	KeysChanged func(*ticket.KeySet)
 }
@@ -91,6 +93,7 @@ type Authority struct {
 	id         string
 	audience   []string
 	lifetime   time.Duration
+	longest    time.Duration // lifetime, or what it once was
 	cutWait    time.Duration
 	sweepEvery time.Duration
 	keep       time.Duration
@@ -141,6 +144,9 @@ func New(c Config) (*Authority, error) {
 		if a.log, err = revlog.Open("", revlog.WriterName(a.node)); err != nil {
 			return nil, err
 		}
+	}
+	if err := a.recallLifetime(); err != nil {
+		return nil, err
 	}
 	a.followers.init()
 	a.sight.init(c.Keys)
@@ -242,7 +248,16 @@ func (a *Authority) sweepAll(ctx context.Context) {
 
 func (a *Authority) sweep(ctx context.Context) error {
 	var total Swept
-	before := a.now().Add(-a.keep)
+	// Forgetting cannot be taken back: the earlier of two clocks says what is past.
+	now := a.now()
+	there, err := a.store.Clock(ctx)
+	if err != nil {
+		return err
+	}
+	if there.Before(now) {
+		now = there
+	}
+	before := now.Add(-a.keep)
 	dropped, err := a.log.Forget(before)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package sta
 
 import (
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +26,9 @@ type followers struct {
 	byName  map[string]*follower
 	changed chan struct{} // closed, and replaced, when a gateway reports
 }
+
+// maxCut is more than any gateway holds, and so few that sums do not overflow.
+const maxCut = 1 << 31
 
 type follower struct {
 	seen  time.Time // when it last asked or reported
@@ -77,7 +81,7 @@ func (f *followers) report(name string, r ticket.CutReport) error {
 	}
 	g.state.Applied = r.Applied
 	for ref, cut := range r.Cuts {
-		g.state.note(ref, cut)
+		g.state.note(ref, min(cut, maxCut))
 	}
 	f.tell()
 	return nil
@@ -108,6 +112,13 @@ func (f *followers) tell() {
 func (f *followers) seen(name string) (*follower, error) {
 	g := f.byName[name]
 	if g == nil {
+		client, _, _ := strings.Cut(name, "/")
+		if f.of(client) >= maxPerClient {
+			f.dropLapsed()
+		}
+		if f.of(client) >= maxPerClient {
+			return nil, ticket.Refuse(ticket.Busy, "over %d gateways of one client follow already", maxPerClient)
+		}
 		if len(f.byName) >= maxFollowers {
 			f.dropLapsed()
 		}
@@ -136,4 +147,24 @@ func (f *followers) all() map[string]followed {
 		all[name] = followed{Applied: maps.Clone(g.state.Applied), Cuts: maps.Clone(g.state.Cuts)}
 	}
 	return all
+}
+
+// isFollower tells whether a name is one that a door gives to a gateway: the
+// client's, or the client's and its own.
+func isFollower(name string) bool {
+	client, own, two := strings.Cut(name, "/")
+	return checkClientName(client) == nil && (!two || checkClientName(own) == nil)
+}
+
+// maxPerClient bounds the gateways that one client may be.
+const maxPerClient = 64
+
+// of counts the gateways of a client.
+func (f *followers) of(client string) (n int) {
+	for name := range f.byName {
+		if c, _, _ := strings.Cut(name, "/"); c == client {
+			n++
+		}
+	}
+	return n
 }

@@ -96,6 +96,17 @@ func (a *Authority) make(ctx context.Context, c *Client, req *IssueRequest, now 
 	if err != nil {
 		return Issued{}, nil, err
 	}
+	// A gateway's clock may be CutAhead behind, and it takes no stamp that is over
+	// Skew ahead. After several revocations within a second the next has to wait.
+	if early := r.Issued.Sub(now) - (ticket.Skew - ticket.CutAhead); early > 0 {
+		timer := time.NewTimer(early)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return Issued{}, nil, unavailable("the ticket was not waited for", ctx.Err())
+		}
+	}
 	err = a.store.Put(ctx, r)
 	if err == nil && a.revoked(r, now) != nil {
 		// Its user or device was revoked between the stamp and the store.

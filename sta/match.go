@@ -14,6 +14,8 @@ import (
 const (
 	// maxMatch is how many records are looked at to tell what a name matches.
 	maxMatch = 100_000
+	// maxAhead bounds the families that are ended one by one.
+	maxAhead = 1000
 	// maxNames is how many names an answer holds.
 	maxNames = 20
 	// maxNear is how many records are searched for names like the one given.
@@ -26,7 +28,9 @@ const (
 type matched struct {
 	total, inForce, ended int
 	lasts                 time.Time
-	owners                []string // whose they are, when a device was named without a user
+	owners                []string  // whose they are, when a device was named without a user
+	newest                time.Time // the last stamp that a cut may reach
+	ahead                 []string  // families with a later one: a clock was wrong
 }
 
 // find looks at the tickets that a revocation would end, in force or not.
@@ -40,8 +44,15 @@ func (a *Authority) find(ctx context.Context, req *RevokeRequest, r *ticket.Revo
 			return m, err
 		}
 		for _, record := range records {
-			if record.Issued.After(r.Cut) {
+			switch {
+			case !req.Before.IsZero() && record.Issued.After(r.Cut):
 				continue
+			case record.Issued.After(r.Cut):
+				if a.revoked(record, r.Time) == nil && len(m.ahead) < maxAhead {
+					m.ahead = append(m.ahead, record.Family)
+				}
+			case record.Issued.After(m.newest):
+				m.newest = record.Issued
 			}
 			m.total++
 			if record.Expires.After(m.lasts) {

@@ -72,6 +72,7 @@ type node struct {
 	lost   chan error
 	apart  chan time.Duration
 	back   chan int
+	alarms chan error
 	behind atomic.Int64 // its clock, in nanoseconds
 	stop   func()
 }
@@ -79,7 +80,7 @@ type node struct {
 // join starts another node of w's authority, in a bubble.
 func (w *world) join(t *testing.T, name, path string) *node {
 	t.Helper()
-	n := &node{store: &plugged{Store: w.store}, lost: make(chan error, 9), apart: make(chan time.Duration, 9), back: make(chan int, 9)}
+	n := &node{store: &plugged{Store: w.store}, lost: make(chan error, 9), apart: make(chan time.Duration, 9), back: make(chan int, 9), alarms: make(chan error, 9)}
 	var err error
 	if n.log, err = revlog.Open(path, revlog.WriterName(name)); err != nil {
 		t.Fatal(err)
@@ -92,6 +93,7 @@ func (w *world) join(t *testing.T, name, path string) *node {
 			LookFailed:  func(err error) { n.lost <- err },
 			ClocksApart: func(_ string, by time.Duration) { n.apart <- by },
 			WroteBack:   func(entries int) { n.back <- entries },
+			Alarm:       func(err error) { n.alarms <- err },
 		},
 	})
 	if err != nil {
@@ -309,8 +311,19 @@ func TestForgedEntriesInTheStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		settle()
-		if err := <-a.lost; ticket.ReasonOf(err) != ticket.BadSignature {
+		if len(a.alarms) != 1 || len(a.lost) != 0 {
+			t.Fatalf("%d alarms, %d failures; want one alarm", len(a.alarms), len(a.lost))
+		}
+		if err := <-a.alarms; ticket.ReasonOf(err) != ticket.BadSignature {
 			t.Errorf("told %v", err)
+		}
+		// Nor does a key set of a stranger, however new it calls itself.
+		if err := w.store.PutKeySet(t.Context(), sta.SignedKeySet{Version: 99, Signed: "junk"}); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		if len(a.alarms) != 1 || len(a.lost) != 0 || a.Keys().Version != 1 {
+			t.Errorf("%d alarms, %d failures, keys of version %d", len(a.alarms), len(a.lost), a.Keys().Version)
 		}
 		if _, err := a.Redeem(t.Context(), issued.Handle.Hash()); err != nil {
 			t.Errorf("a forged revocation counts: %v", err)
@@ -408,5 +421,64 @@ func TestTakenBackFromAGateway(t *testing.T) {
 			t.Errorf("the store has %v, %v", logs, err)
 		}
 		wantReason(t, b.ReportCuts(t.Context(), "gw", ticket.CutReport{Logs: map[string][]string{"x": {"y"}}}), ticket.Invalid)
+	})
+}
+
+// What a store lost in the midst of a log while it failed is put there again,
+// although the next revocation is there already.
+func TestStoreLosesTheMidst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.join(t, "a", "")
+		defer a.stop()
+		settle()
+		for i, out := range []bool{false, true, false} {
+			a.store.out.Store(out)
+			user := string(rune('a' + i))
+			if _, err := a.Revoke(t.Context(), desk, sta.RevokeRequest{User: user, AllMatching: true}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		settle()
+		logs, _, err := w.store.Entries(t.Context(), nil, 9)
+		if err != nil || len(logs[a.log.Writer()]) != 3 {
+			t.Errorf("the store has %d entries, %v", len(logs[a.log.Writer()]), err)
+		}
+	})
+}
+
+// Several who revoke at once each count what the same gateway told several nodes.
+func TestRevokeAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var nodes []*node
+		for _, name := range []string{"a", "b", "c"} {
+			n := w.join(t, name, "")
+			defer n.stop()
+			nodes = append(nodes, n)
+		}
+		for i, n := range nodes[1:] {
+			applied := ticket.Positions{n.log.Writer(): uint64(i) + 1}
+			if _, err := n.Updates(t.Context(), "gw", applied, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		settle()
+		done := make(chan error)
+		for _, user := range []string{"u", "v"} {
+			go func() {
+				r, err := nodes[0].Revoke(t.Context(), desk, sta.RevokeRequest{User: user, AllMatching: true})
+				if err == nil && (len(r.Gateways) != 1 || r.Copies != 2) {
+					err = errors.New("not everyone is named")
+				}
+				done <- err
+			}()
+		}
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
 	})
 }

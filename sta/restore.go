@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sallyport/sallyport/sta/revlog"
 	"github.com/sallyport/sallyport/sta/ticket"
@@ -45,4 +46,16 @@ func RestoreKeySet(ctx context.Context, store Store, log *revlog.Log) error {
 		return fmt.Errorf("putting the key set back: %w", err)
 	}
 	return nil
+}
+
+// recallLifetime finds out how long tickets may live that were issued before the
+// bound was lowered: so long must what ends them all be remembered.
+func (a *Authority) recallLifetime() error {
+	data, err := a.log.Noted("lifetime")
+	if err != nil {
+		return err
+	}
+	before, _ := time.ParseDuration(string(data))
+	a.longest = max(a.lifetime, before)
+	return a.log.Note("lifetime", []byte(a.longest.String()))
 }

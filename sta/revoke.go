@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -156,11 +157,18 @@ func revokedText(r *RevokeResult, req *RevokeRequest, e Event) string {
 
 func (r *RevokeResult) warn(text string) { r.Warnings = append(r.Warnings, text) }
 
+// farthest is how far ahead of the clock the stamp of a good ticket may lie: a
+// little past CutAhead, where an earlier revocation pushed it. Where nobody can
+// see what there is, a cut lies there; else no farther than it must.
+const farthest = 2 * ticket.CutAhead
+
 // revocation is one on its way.
 type revocation struct {
 	result RevokeResult
 	record *Record   // of the ticket that was named
 	lasts  time.Time // when the last ticket that was found expires
+	ahead  []string  // families with a stamp that no cut reaches
+	again  bool      // nothing was added: the entry is an older one
 }
 
 // revoke decides and puts the revocation in force. What it gives may come with an
@@ -183,9 +191,13 @@ func (a *Authority) revoke(ctx context.Context, c *Client, req *RevokeRequest, n
 		return v, err
 	}
 	v.result.Scope, v.result.Family = r.Scope(), r.Family
-	if v.result.Already {
-		v.result.Entry = a.entryOf(&r)
+	// Of names, the store may have lost a ticket that is out there.
+	if v.result.Already && r.Cut.IsZero() {
+		v.result.Entry, v.again = a.entryOf(&r), true
 		return v, nil
+	}
+	if id := a.signer.KeyID(); !a.Keys().Names(id) && a.Keys().Retired()[id] == nil {
+		return v, ticket.Refuse(ticket.Unavailable, "this node's signing key was taken out of the key set: nobody would believe its revocations; ask another node")
 	}
 	a.setForget(&r, v)
 	e, err := a.log.Append(a.signer, r)
@@ -196,7 +208,20 @@ func (a *Authority) revoke(ctx context.Context, c *Client, req *RevokeRequest, n
 		return v, unavailable("the revocation could not be made", err)
 	}
 	v.result.Entry = e.Ref()
-	if err := a.store.PutEntries(ctx, []ticket.Entry{e}); err != nil {
+	entries := []ticket.Entry{e}
+	for _, family := range v.ahead {
+		one := ticket.Revocation{Time: r.Time, By: r.By, Family: family, Forget: r.Forget}
+		if e, err = a.log.Append(a.signer, one); err == nil || isUnsaved(err) {
+			entries = append(entries, e)
+		}
+	}
+	switch err := a.store.PutEntries(ctx, entries); {
+	case errors.Is(err, ErrNoCopy):
+		// A master whose replica says nothing may be one that was replaced.
+		a.sight.lapsed.Store(true)
+		v.result.warn("no replica of the store has confirmed the revocation yet")
+	case err != nil:
+		a.sight.lapsed.Store(true)
 		v.result.warn("the revocation is in force but could not be stored; it will be when the store is back")
 	}
 	return v, nil
@@ -212,7 +237,7 @@ func (req *RevokeRequest) revocation(now time.Time) (ticket.Revocation, error) {
 	}
 	exact := req.Ticket != "" || req.Family != ""
 	if !exact {
-		r.Cut = now.UTC().Truncate(time.Second).Add(ticket.CutAhead)
+		r.Cut = now.UTC().Truncate(time.Second).Add(farthest)
 	}
 	if !req.Before.IsZero() {
 		before := req.Before.UTC().Truncate(time.Second)
@@ -240,9 +265,9 @@ func (a *Authority) setForget(r *ticket.Revocation, v *revocation) {
 		r.Forget = r.Time.Add(r.Stage)
 		return
 	case r.Cut.IsZero():
-		r.Forget = r.Time.Add(a.lifetime)
+		r.Forget = r.Time.Add(a.longest)
 	default:
-		r.Forget = r.Cut.Add(a.lifetime)
+		r.Forget = r.Cut.Add(a.longest)
 	}
 	// One that is not refreshable may have tunnels after its expiry; and the
 	// authority's bound may have been a longer one when it was issued.
@@ -257,7 +282,7 @@ func (a *Authority) setForget(r *ticket.Revocation, v *revocation) {
 func (a *Authority) match(ctx context.Context, c *Client, req *RevokeRequest, r *ticket.Revocation, v *revocation) error {
 	switch {
 	case req.Ticket != "":
-		return a.matchTicket(ctx, req.Ticket, r, v)
+		return a.matchTicket(ctx, req, r, v)
 	case req.User != "" || req.Device != "":
 		return a.matchNames(ctx, c, req, r, v)
 	case req.Family != "":
@@ -266,9 +291,12 @@ func (a *Authority) match(ctx context.Context, c *Client, req *RevokeRequest, r 
 	return nil
 }
 
-func (a *Authority) matchTicket(ctx context.Context, id string, r *ticket.Revocation, v *revocation) error {
-	record, err := a.byID(ctx, id)
+func (a *Authority) matchTicket(ctx context.Context, req *RevokeRequest, r *ticket.Revocation, v *revocation) error {
+	record, err := a.byID(ctx, req.Ticket)
 	switch {
+	case ticket.ReasonOf(err) == ticket.NotFound && req.AllMatching:
+		v.result.warn("the store has no such ticket: should there be one, it alone is revoked, its renewals are not")
+		return nil
 	case ticket.ReasonOf(err) == ticket.Unavailable:
 		v.result.warn("the ticket could not be looked up: it alone is revoked, its renewals are not")
 		return nil
@@ -276,6 +304,10 @@ func (a *Authority) matchTicket(ctx context.Context, id string, r *ticket.Revoca
 		return err
 	}
 	v.record, v.lasts = record, record.Expires
+	if !a.vouched(record) {
+		v.result.warn("the stored ticket is not what the authority signed: it alone is revoked, its renewals are not")
+		return nil
+	}
 	r.Ticket, r.Family = "", record.Family
 	// One that ended with its user's tickets may have renewals that did not.
 	v.result.Already = a.entryOf(r) != (ticket.Ref{})
@@ -304,7 +336,14 @@ func (a *Authority) matchNames(ctx context.Context, c *Client, req *RevokeReques
 	default:
 		v.result.Already = found.inForce == 0 && found.ended > 0
 	}
-	v.result.Matched, v.lasts = found.inForce, found.lasts
+	v.result.Matched, v.lasts, v.ahead = found.inForce, found.lasts, found.ahead
+	if req.Before.IsZero() {
+		// No farther ahead than it must: what is issued next comes after it.
+		r.Cut = r.Time.Truncate(time.Second).Add(ticket.CutAhead)
+		if found.newest.After(r.Cut) {
+			r.Cut = found.newest
+		}
+	}
 	return nil
 }
 
@@ -360,7 +399,7 @@ func (a *Authority) tally(v *revocation, start time.Time, took map[string]time.D
 	nodes := a.sight.nodes()
 	r.Copies = 0
 	for _, n := range nodes {
-		if n.Known.Covers(ref) {
+		if n.head != nil && n.head.Tips[ref.Writer].Position >= ref.Position {
 			r.Copies++
 		} else {
 			done = false
@@ -374,7 +413,7 @@ func (a *Authority) tally(v *revocation, start time.Time, took map[string]time.D
 		if answered && took[name] == 0 {
 			took[name] = time.Since(start)
 		}
-		if r.Already {
+		if v.again {
 			cut = 0 // it was counted then
 		}
 		r.Gateways = append(r.Gateways, GatewayCut{Name: name, Answered: answered, Cut: cut, Took: took[name]})
@@ -391,7 +430,9 @@ func (a *Authority) gateways(nodes map[string]*notice) map[string]followed {
 		for name, there := range n.Gateways {
 			here, both := all[name]
 			if !both {
-				all[name] = there
+				// A copy, for what the next node says goes into it, and the notice is
+				// read by everyone who revokes.
+				all[name] = followed{Applied: maps.Clone(there.Applied), Cuts: maps.Clone(there.Cuts)}
 				continue
 			}
 			// It moved from one node to the other: what it said last counts.
@@ -418,4 +459,14 @@ func (a *Authority) gateways(nodes map[string]*notice) map[string]followed {
 func isUnsaved(err error) bool {
 	var unsaved *revlog.UnsavedError
 	return errors.As(err, &unsaved)
+}
+
+// vouched tells whether a record says of itself what a key of the set signed.
+func (a *Authority) vouched(r *Record) bool {
+	v, err := ticket.NewVerifier(a.Keys(), a.audience[0], func() time.Time { return r.Issued })
+	if err != nil || !belongs(r, r.Hash) {
+		return false
+	}
+	_, err = v.Verify(r.Statement, r.Hash)
+	return err == nil
 }

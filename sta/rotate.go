@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -48,7 +49,7 @@ func Rotate(ctx context.Context, store Store, authority string, req RotateReques
 	if err != nil {
 		return nil, fmt.Errorf("the stored key set was not signed by the root in %s: %w", req.Root, err)
 	}
-	keys, err := keep(old, req.Drop)
+	keys, retired, err := divide(old, req.Drop)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +61,7 @@ func Rotate(ctx context.Context, store Store, authority string, req RotateReques
 		}
 		keys, made = append(keys, public), paths
 	}
-	signed, err := ticket.SignKeySet(root, authority, old.Version+1, now, keys)
+	signed, err := ticket.SignKeySet(root, authority, old.Version+1, now, keys, retired...)
 	if err == nil {
 		err = store.PutKeySet(ctx, SignedKeySet{Version: old.Version + 1, Signed: signed})
 	}
@@ -70,20 +71,26 @@ func Rotate(ctx context.Context, store Store, authority string, req RotateReques
 	return ticket.VerifyKeySet(signed, authority, pin)
 }
 
-// keep gives the keys of a set but those to drop.
-func keep(set *ticket.KeySet, drop []string) ([]ed25519.PublicKey, error) {
+// divide gives the keys of a set but those to drop, and those that were taken out,
+// now or before: the ones dropped now first, and no more than a set may have.
+func divide(set *ticket.KeySet, drop []string) (keys, retired []ed25519.PublicKey, err error) {
 	for _, id := range drop {
 		if !set.Names(id) {
-			return nil, fmt.Errorf("key set version %d has no key %q", set.Version, id)
+			return nil, nil, fmt.Errorf("key set version %d has no key %q", set.Version, id)
 		}
 	}
-	var keys []ed25519.PublicKey
 	for _, id := range set.KeyIDs() {
-		if !slices.Contains(drop, id) {
+		if slices.Contains(drop, id) {
+			retired = append(retired, set.Key(id))
+		} else {
 			keys = append(keys, set.Key(id))
 		}
 	}
-	return keys, nil
+	before := set.Retired()
+	for _, id := range slices.Sorted(maps.Keys(before)) {
+		retired = append(retired, before[id])
+	}
+	return keys, retired[:min(len(retired), ticket.MaxRetired)], nil
 }
 
 // newSigningKey makes a signing key's files.

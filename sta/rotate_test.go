@@ -129,3 +129,54 @@ func TestKeySetIsWrittenBack(t *testing.T) {
 		_ = os.Remove(path)
 	})
 }
+
+// What a key revoked stays revoked when the key is taken out, for those who come
+// new as well; and its node goes on revoking until it has another one.
+func TestRevokedByADroppedKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.join(t, "a", "")
+		var tickets [2]sta.Issued
+		for i := range tickets {
+			var err error
+			if tickets[i], err = a.Issue(t.Context(), desk, sta.IssueRequest{User: "u", Device: "d"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		revoke := func(issued sta.Issued) {
+			if _, err := a.Revoke(t.Context(), desk, sta.RevokeRequest{Ticket: issued.ID}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		revoke(tickets[0])
+		path := filepath.Join(t.TempDir(), "new.key")
+		set, err := sta.Rotate(t.Context(), w.store, authorityID, sta.RotateRequest{
+			Root: w.root, New: path, Drop: []string{w.signer.KeyID()},
+		}, time.Now())
+		if err != nil || len(set.Retired()) != 1 {
+			t.Fatalf("%+v, %v", set, err)
+		}
+		settle()
+		revoke(tickets[1])
+		a.stop()
+		key, err := sta.ReadPrivateKey(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.signer, err = ticket.NewSigner(authorityID, key); err != nil {
+			t.Fatal(err)
+		}
+		w.keys = set
+		b := w.join(t, "b", "")
+		defer b.stop()
+		for name, issued := range map[string]sta.Issued{"before": tickets[0], "after": tickets[1]} {
+			_, err = b.Redeem(t.Context(), issued.Handle.Hash())
+			if ticket.ReasonOf(err) != ticket.Revoked {
+				t.Errorf("%s the key was dropped: %v", name, err)
+			}
+		}
+		if heads, err := b.Heads(t.Context()); err != nil || len(heads) != 1 {
+			t.Errorf("%d heads, %v", len(heads), err)
+		}
+	})
+}

@@ -31,6 +31,10 @@ const (
 	maxTrip = 500 * time.Millisecond
 	// lookTimeout bounds one look into the store.
 	lookTimeout = 5 * time.Second
+	// alarmEvery is how often the same alarm is told, and maxAlarms how many are
+	// told apart.
+	alarmEvery = 10 * time.Minute
+	maxAlarms  = 64
 	// lookPage is how many entries are read at a time.
 	lookPage = 10_000
 )
@@ -43,6 +47,9 @@ type sight struct {
 	// apart is set while issuing must wait for the clocks to come together.
 	apart atomic.Bool
 	good  atomic.Bool // set once the store was looked into
+	// lapsed is set when the store failed: what comes back may be another one,
+	// that lacks something in the midst of a log.
+	lapsed atomic.Bool
 
 	mu      sync.Mutex // guards all below
 	peers   map[string]*notice
@@ -53,8 +60,9 @@ type sight struct {
 	posted  *notice
 	at      time.Time // of posted
 	offset  time.Duration
-	all     bool             // what the log holds was put into the store once since the process began
-	stored  ticket.Positions // what the store had at the last look
+	all     bool                 // what the log holds was put into the store once since it last failed
+	stored  ticket.Positions     // what the store had at the last look
+	alarmed map[string]time.Time // when a text was told last
 }
 
 type signedHead struct {
@@ -63,6 +71,9 @@ type signedHead struct {
 }
 
 // notice is what a node leaves in the store for the others.
+//
+// What an entry of the logs counts by is its own signature, and what a node has,
+// its head's. The rest nobody signed: it is believed of counts, and bounded.
 type notice struct {
 	Node     string              `json:"node"` // its name, for people
 	Known    ticket.Positions    `json:"known"`
@@ -72,6 +83,8 @@ type notice struct {
 	// Gap says that the store lacks something in the midst of a log: whoever has
 	// it puts all there once more.
 	Gap bool `json:"gap,omitempty"`
+
+	head *ticket.Head // verified; nil if it is none
 }
 
 func (s *sight) init(keys *ticket.KeySet) {
@@ -159,6 +172,7 @@ func (a *Authority) Look(ctx context.Context) error {
 	// What could not be written here before may be now; revoking never waits.
 	saved := a.log.Save()
 	if err := a.readPeers(ctx); err != nil {
+		s.lapsed.Store(true)
 		return err
 	}
 	if err := a.takeKeys(ctx); err != nil {
@@ -198,9 +212,13 @@ func (a *Authority) takeEntries(ctx context.Context) error {
 		if len(logs) > 0 {
 			_, err = a.log.Take(a.Keys(), logs, a.peerHeads()...)
 			if err != nil && !isUnsaved(err) {
-				return fmt.Errorf("the store's revocations: %w", err)
+				err = fmt.Errorf("the store's revocations: %w", err)
+				if err := a.dispensable(err); err != nil {
+					return err
+				}
+			} else {
+				unsaved = err
 			}
-			unsaved = err
 		}
 		if maps.Equal(own, a.log.Positions()) {
 			if unsaved != nil {
@@ -210,6 +228,9 @@ func (a *Authority) takeEntries(ctx context.Context) error {
 		}
 	}
 	s := &a.sight
+	if s.lapsed.Swap(false) {
+		s.all = false
+	}
 	lacks := last
 	if !s.all {
 		lacks = nil // once, for what is missing in the midst of a log
@@ -218,7 +239,11 @@ func (a *Authority) takeEntries(ctx context.Context) error {
 	past := a.now().Add(-a.keep)
 	entries := slices.DeleteFunc(a.log.Entries(lacks), func(e ticket.Entry) bool { return e.Forget.Before(past) })
 	if len(entries) > 0 {
-		if err := a.store.PutEntries(ctx, entries); err != nil {
+		// Without a replica they are there all the same, and here, too.
+		switch err := a.store.PutEntries(ctx, entries); {
+		case errors.Is(err, ErrFork):
+			a.alarm(fmt.Errorf("writing revocations back: %w", err))
+		case err != nil && !errors.Is(err, ErrNoCopy):
 			return fmt.Errorf("writing revocations back: %w", err)
 		}
 	}
@@ -234,6 +259,35 @@ func (a *Authority) takeEntries(ctx context.Context) error {
 		a.hooks.WroteBack(lost)
 	}
 	return nil
+}
+
+// dispensable decides on entries in the store that cannot be believed. Somebody
+// who can write there must not stop the authority with them. But if another node
+// has signed that it knows what this one cannot get, or something is missing in
+// the midst of a log, this node does not know enough to sign a head.
+func (a *Authority) dispensable(err error) error {
+	if errors.Is(err, revlog.ErrGap) {
+		return err
+	}
+	for _, head := range a.peerHeads() {
+		if lacks, other := a.log.Lacks(head); len(lacks) > 0 || other != nil {
+			return err
+		}
+	}
+	a.alarm(err)
+	return nil
+}
+
+// alarm tells what somebody should look at; the same again after a while.
+func (a *Authority) alarm(err error) {
+	s := &a.sight
+	if text := err.Error(); a.hooks.Alarm != nil && time.Since(s.alarmed[text]) > alarmEvery {
+		if s.alarmed == nil || len(s.alarmed) > maxAlarms {
+			s.alarmed = make(map[string]time.Time)
+		}
+		s.alarmed[text] = time.Now()
+		a.hooks.Alarm(err)
+	}
 }
 
 // takeKeys takes a newer key set over, and writes back one that the store lost.
@@ -256,8 +310,12 @@ func (a *Authority) takeKeys(ctx context.Context) error {
 		return nil
 	}
 	set, err := ticket.VerifyKeySet(stored.Signed, a.id, a.pin)
-	if err != nil || set.Version <= own.Version {
-		return fmt.Errorf("the store's key set is not one of this authority: %w", err)
+	if err == nil && set.Version != stored.Version {
+		err = fmt.Errorf("version %d calls itself %d", stored.Version, set.Version)
+	}
+	if err != nil {
+		a.alarm(fmt.Errorf("the key set in the store is not one of this authority: %w", err))
+		return nil
 	}
 	a.sight.keys.Store(set)
 	a.noteKeys(set)
@@ -279,10 +337,13 @@ func (a *Authority) readPeers(ctx context.Context) error {
 			continue
 		}
 		var n notice
-		if json.Unmarshal(data, &n) == nil {
-			peers[name] = &n
-			a.sight.all = a.sight.all && !n.Gap
+		if json.Unmarshal(data, &n) != nil {
+			continue
 		}
+		n.head, _ = a.Keys().VerifyHead(n.Head)
+		maps.DeleteFunc(n.Gateways, func(name string, _ followed) bool { return !isFollower(name) })
+		peers[name] = &n
+		a.sight.all = a.sight.all && !n.Gap
 	}
 	s := &a.sight
 	s.mu.Lock()
@@ -300,8 +361,8 @@ func (a *Authority) readPeers(ctx context.Context) error {
 func (a *Authority) peerHeads() []*ticket.Head {
 	var heads []*ticket.Head
 	for _, n := range a.sight.nodes() {
-		if head, err := a.Keys().VerifyHead(n.Head); err == nil {
-			heads = append(heads, head)
+		if n.head != nil {
+			heads = append(heads, n.head)
 		}
 	}
 	return heads
@@ -334,6 +395,10 @@ func (a *Authority) compareClocks(ctx context.Context) error {
 	return nil
 }
 
+// ErrKeyDropped: this node's signing key was taken out of the key set. Its tickets
+// and heads would not be believed.
+var ErrKeyDropped = errors.New("this node's signing key was taken out of the key set; give it another one")
+
 // mayIssueNow refuses where a ticket could slip past a revocation.
 func (a *Authority) mayIssueNow(ctx context.Context) error {
 	if err := a.look(ctx); err != nil {
@@ -358,7 +423,7 @@ func (a *Authority) signHead() error {
 		return nil
 	}
 	if !keys.Names(a.signer.KeyID()) {
-		return errors.New("this node's signing key was taken out of the key set: its heads would not be believed")
+		return ErrKeyDropped
 	}
 	head := signedHead{Head: ticket.Head{
 		Node: a.log.Writer(), Serial: a.sight.serial + 1, Time: now, Keys: keys.Version, Tips: tips,

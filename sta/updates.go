@@ -10,7 +10,7 @@ import (
 // Bounds of one call of Updates.
 const (
 	maxPollWait = lease / 2
-	maxEntries  = 10_000
+	maxEntries  = 500 // some 300 KiB: what a slow line carries within the time for an answer
 )
 
 // Updates gives a gateway what it does not know yet: entries past the positions,
@@ -25,7 +25,7 @@ func (a *Authority) Updates(ctx context.Context, gateway string, after ticket.Po
 	if err := a.look(ctx); err != nil {
 		return ticket.Updates{}, err
 	}
-	if err := a.followers.follow(gateway, after); err != nil {
+	if err := a.followers.follow(gateway, a.believable(after)); err != nil {
 		return ticket.Updates{}, err
 	}
 	timeout := time.NewTimer(min(max(wait, 0), maxPollWait))
@@ -86,5 +86,18 @@ func (a *Authority) ReportCuts(ctx context.Context, gateway string, r ticket.Cut
 			return ticket.Refuse(ticket.Invalid, "the entries do not fit: %s", ticket.ReasonOf(err))
 		}
 	}
+	r.Applied = a.believable(r.Applied)
 	return a.followers.report(gateway, r)
+}
+
+// believable gives what of a gateway's positions is of logs that there are.
+func (a *Authority) believable(p ticket.Positions) ticket.Positions {
+	own := a.log.Positions()
+	known := make(ticket.Positions, len(own))
+	for writer, at := range own {
+		if n := min(at, p[writer]); n > 0 {
+			known[writer] = n
+		}
+	}
+	return known
 }

@@ -86,7 +86,7 @@ func followerName(client, gateway string) (string, error) {
 	if gateway == "" || gateway == client {
 		return client, nil
 	}
-	if ticket.CheckWriter(gateway) != nil { // the same alphabet and length
+	if ticket.CheckWriter(gateway) != nil || sta.Redact(gateway) != gateway { // the same alphabet and length, and no ticket
 		return "", ticket.Refuse(ticket.Invalid, "gateway is 1 to %d of a-z A-Z 0-9 . _ -", ticket.MaxWriter)
 	}
 	return client + "/" + gateway, nil

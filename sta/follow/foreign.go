@@ -122,9 +122,21 @@ func (f *Foreign) Redeem(ctx context.Context, p *ticket.Presentation) (*ticket.C
 		}
 		return nil, err
 	}
+	if size(data) > ticket.MaxDataBytes || len(data) > ticket.MaxData {
+		return nil, errTooMuch
+	}
 	claims := f.claims(hash, data, now)
 	f.known.Set(hash, answered{claims: claims, until: now.Add(f.config.RememberFor)})
 	return claims, nil
+}
+
+var errTooMuch = ticket.Refuse(ticket.TooLarge, "the authority says more of the ticket than a ticket may hold")
+
+func size(data []ticket.Value) (n int) {
+	for _, v := range data {
+		n += len(v.Name) + len(v.Value)
+	}
+	return n
 }
 
 // claims makes up what the authority does not say. The id names the ticket in

@@ -119,6 +119,9 @@ func (f *Follower) fetchKeys(ctx context.Context, n *node) error {
 	if err == nil {
 		err = f.adopt(set)
 	}
+	if errors.Is(err, ErrOldKeys) && n.keys {
+		return nil // it has yet to hear of the new one, which its heads show, too
+	}
 	if err != nil {
 		return &DisbeliefError{fmt.Errorf("the key set: %w", err)}
 	}

@@ -56,6 +56,7 @@ type node struct {
 	retry   time.Duration // the pause while no node is up
 	wait    time.Duration // how long the next request may stay open
 	keys    bool          // it was asked for its keys
+	keyed   time.Time     // and when
 	short   time.Time     // since when its heads are no good; zero if they are
 	handed  time.Time     // when entries were last handed back
 	alarmed bool          // somebody was told of that

@@ -26,7 +26,8 @@ type Trusted struct {
 	Authority string
 	Member    Member
 	// Foreign says that asking it hands it the ticket itself. A bare handle goes
-	// there only when every other authority has said that it is not theirs.
+	// there only when every other authority has said that it is not theirs, and
+	// there is no second foreign one; then tickets must name whose they are.
 	Foreign bool
 	// Policies are those that its tickets may name, "" being the default one;
 	// nil is any.
@@ -96,13 +97,10 @@ func (s *Set) Redeem(ctx context.Context, p *ticket.Presentation) (*ticket.Claim
 	if ticket.ReasonOf(err) != ticket.Unknown {
 		return claims, err
 	}
-	// Nobody of ours knows it: now others may see it.
-	for i := range s.trusted {
-		if t := &s.trusted[i]; t.Foreign {
-			if claims, err = t.redeem(ctx, p); ticket.ReasonOf(err) != ticket.Unknown {
-				return claims, err
-			}
-		}
+	// Nobody of ours knows it: now another may see it, if there is one whose it can
+	// be. With two, one would be shown the other's.
+	if foreign := s.trusted[len(s.own()):]; len(foreign) == 1 {
+		return foreign[0].redeem(ctx, p)
 	}
 	return nil, err
 }
@@ -117,7 +115,7 @@ func (s *Set) own() []Trusted {
 }
 
 // askAll asks all at the same time: one that is away must not keep the ticket of
-// another from being judged. The first that knows the ticket decides.
+// another from being judged. A no counts when nobody says yes: nobody signed it.
 func askAll(ctx context.Context, trusted []Trusted, p *ticket.Presentation) (*ticket.Claims, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -139,10 +137,11 @@ func askAll(ctx context.Context, trusted []Trusted, p *ticket.Presentation) (*ti
 		switch ticket.ReasonOf(a.err) {
 		case ticket.Unavailable, ticket.Busy:
 			cannot = a.err
+		case "":
+			return a.claims, nil
 		case ticket.Unknown:
-			no = a.err
 		default:
-			return a.claims, a.err
+			no = a.err
 		}
 	}
 	if cannot != nil {

@@ -24,6 +24,9 @@ const (
 	alarmAfter    = 10 * time.Second
 	// maxHandBack bounds the entries that are handed back at a time.
 	maxHandBack = 500
+	// keysEvery is how often a node is asked for its keys. Mostly a head says that
+	// there are newer ones; but if its own was taken out, it signs no head.
+	keysEvery = 10 * time.Second
 	// forgetEvery is how often the log is shortened.
 	forgetEvery = 10 * time.Minute
 )
@@ -78,11 +81,11 @@ func later(a, b time.Time) time.Time {
 func (f *Follower) updates(ctx context.Context, n *node, wait time.Duration) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait+answerTime)
 	defer cancel()
-	if !n.keys {
+	if !n.keys || time.Since(n.keyed) > keysEvery {
 		if err := f.fetchKeys(ctx, n); err != nil {
 			return answer{}, err
 		}
-		n.keys = true
+		n.keys, n.keyed = true, time.Now()
 	}
 	asked := time.Now()
 	u, err := n.Source.Updates(ctx, f.config.Gateway, *f.applied.Load(), wait)

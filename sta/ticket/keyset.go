@@ -27,6 +27,7 @@ type KeySet struct {
 	Version   uint64    // 1 and up
 	Signed    time.Time // when the root signed it
 	keys      map[string]ed25519.PublicKey
+	retired   map[string]ed25519.PublicKey // judge entries of the log, and nothing else
 	text      string
 }
 
@@ -41,6 +42,9 @@ func (k *KeySet) Names(keyID string) bool { _, ok := k.keys[keyID]; return ok }
 
 // Key gives the key with an id, nil if the set does not name it.
 func (k *KeySet) Key(keyID string) ed25519.PublicKey { return k.keys[keyID] }
+
+// Retired gives the keys that were taken out, by id.
+func (k *KeySet) Retired() map[string]ed25519.PublicKey { return maps.Clone(k.retired) }
 
 // PublicKey gives the public half of a key.
 func PublicKey(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }
@@ -77,6 +81,8 @@ type keySetWire struct {
 	Ver  uint64 `json:"ver"`
 	Root string `json:"root"` // the root's public key; trusted only if it fits the pin
 	Keys []jwk  `json:"keys"`
+	// Old is keys that were taken out. What they revoked stays revoked.
+	Old []jwk `json:"old,omitempty"`
 }
 
 // jwk is an Ed25519 key (RFC 8037 §2).
@@ -94,12 +100,17 @@ func (w *keySetWire) GetIssuedAt() (*jwt.NumericDate, error)       { return nume
 func (w *keySetWire) GetNotBefore() (*jwt.NumericDate, error)      { return nil, nil }
 func (w *keySetWire) GetExpirationTime() (*jwt.NumericDate, error) { return nil, nil }
 
-// SignKeySet signs a set with the authority's root key.
-func SignKeySet(root ed25519.PrivateKey, authority string, version uint64, signed time.Time, keys []ed25519.PublicKey) (string, error) {
+// MaxRetired bounds the keys of one set that were taken out.
+const MaxRetired = 16
+
+// SignKeySet signs a set with the authority's root key. Retired keys were taken
+// out: they sign no tickets any more, but a revocation that one of them signed
+// must not be lost with it. Whoever has stolen one can only end tickets with it.
+func SignKeySet(root ed25519.PrivateKey, authority string, version uint64, signed time.Time, keys []ed25519.PublicKey, retired ...ed25519.PublicKey) (string, error) {
 	if err := CheckAuthorityID(authority); err != nil {
 		return "", err
 	}
-	if len(keys) == 0 || len(keys) > MaxKeys || version == 0 {
+	if len(keys) == 0 || len(keys) > MaxKeys || len(retired) > MaxRetired || version == 0 {
 		return "", refuse(Invalid, "a key set has a version from 1 and 1 to %d keys", MaxKeys)
 	}
 	public := root.Public().(ed25519.PublicKey)
@@ -107,13 +118,19 @@ func SignKeySet(root ed25519.PrivateKey, authority string, version uint64, signe
 		Iss: authority, Iat: signed.Unix(), Ver: version,
 		Root: base64.RawURLEncoding.EncodeToString(public),
 	}
+	w.Keys, w.Old = toJWKs(keys), toJWKs(retired)
+	return sign(typeKeySet, KeyID(public), root, w)
+}
+
+func toJWKs(keys []ed25519.PublicKey) []jwk {
+	var set []jwk
 	for _, key := range keys {
-		w.Keys = append(w.Keys, jwk{
+		set = append(set, jwk{
 			Kty: "OKP", Crv: "Ed25519", Kid: KeyID(key),
 			X: base64.RawURLEncoding.EncodeToString(key),
 		})
 	}
-	return sign(typeKeySet, KeyID(public), root, w)
+	return set
 }
 
 // VerifyKeySet accepts a set for this authority that is signed by the root with
@@ -160,14 +177,25 @@ func VerifyKeySet(signed, authority, pin string) (*KeySet, error) {
 }
 
 func (w *keySetWire) keySet() (*KeySet, error) {
-	if len(w.Keys) == 0 || len(w.Keys) > MaxKeys || w.Ver == 0 {
+	if len(w.Keys) == 0 || len(w.Keys) > MaxKeys || len(w.Old) > MaxRetired || w.Ver == 0 {
 		return nil, refuse(Malformed, "a key set has a version from 1 and 1 to %d keys", MaxKeys)
 	}
 	set := &KeySet{
 		Authority: w.Iss, Version: w.Ver, Signed: time.Unix(w.Iat, 0),
-		keys: make(map[string]ed25519.PublicKey, len(w.Keys)),
 	}
-	for _, k := range w.Keys {
+	var err error
+	if set.keys, err = fromJWKs(w.Keys); err != nil {
+		return nil, err
+	}
+	if set.retired, err = fromJWKs(w.Old); err != nil {
+		return nil, err
+	}
+	return set, nil
+}
+
+func fromJWKs(set []jwk) (map[string]ed25519.PublicKey, error) {
+	keys := make(map[string]ed25519.PublicKey, len(set))
+	for _, k := range set {
 		key, err := decodeKey(k.X)
 		if err != nil {
 			return nil, err
@@ -175,9 +203,9 @@ func (w *keySetWire) keySet() (*KeySet, error) {
 		if k.Kty != "OKP" || k.Crv != "Ed25519" || k.Kid != KeyID(key) {
 			return nil, refuse(Malformed, "a key of the set is not what it says it is")
 		}
-		set.keys[k.Kid] = key
+		keys[k.Kid] = key
 	}
-	return set, nil
+	return keys, nil
 }
 
 func decodeKey(x string) (ed25519.PublicKey, error) {

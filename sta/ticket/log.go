@@ -208,9 +208,8 @@ func parseEntry(signed string, w *entryWire) (Entry, error) {
 }
 
 // VerifyRun judges entries of one writer that follow one another. It is enough
-// that somebody vouches for the last: its signature, by a key of this set, or a
-// head of this authority that names its hash. So entries stay good when the key
-// that signed them is taken out of the set.
+// that somebody vouches for the last: its signature, by a key of this set, one
+// that was taken out included, or a head of this authority that names its hash.
 func (k *KeySet) VerifyRun(signed []string, heads ...*Head) ([]Entry, error) {
 	entries := make([]Entry, len(signed))
 	for i := range signed {
@@ -325,7 +324,11 @@ func (k *KeySet) verify(signed, typ string, w interface {
 		if err := checkHeader(token, typ); err != nil {
 			return nil, err
 		}
-		key, ok := k.keys[token.Header["kid"].(string)]
+		kid := token.Header["kid"].(string)
+		key, ok := k.keys[kid]
+		if !ok && typ == typeEntry {
+			key, ok = k.retired[kid]
+		}
 		if !ok {
 			return nil, refuse(BadSignature, "kid is not in the authority's key set")
 		}

@@ -154,3 +154,46 @@ func TestExample(t *testing.T) {
 		t.Errorf("with the key: %s", diagnostics)
 	}
 }
+
+// TestNodesExamples loads the files for several nodes, with what docs/nodes.md
+// makes for them; without the pin of the root a gateway is refused.
+func TestNodesExamples(t *testing.T) {
+	files, err := filepath.Glob(docs + "examples/nodes/*.yaml")
+	if err != nil || len(files) != 4 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	dir := t.TempDir()
+	for _, folder := range []string{"keys", "tls"} {
+		if err := os.Mkdir(filepath.Join(dir, folder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, client := range []string{"enrolment", "operators", "gateway-1", "gateway-2"} {
+		write(t, dir, "keys/"+client+".key", newKey()+"\n", 0o600)
+	}
+	for _, name := range []string{"sta", "gateway"} {
+		write(t, dir, "tls/"+name+".pem", "certificate", 0o644)
+		write(t, dir, "tls/"+name+"-key.pem", "key", 0o600)
+	}
+	write(t, dir, "redis.password", "password\n", 0o600)
+	pin := "sha256:" + strings.Repeat("A", 43)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Base(file)
+		before, after, gateway := strings.Cut(string(data), "pin: PIN")
+		if gateway != strings.HasPrefix(name, "gateway-") {
+			t.Errorf("%s: a place for the pin: %t", name, gateway)
+		}
+		if !gateway {
+			good(t, string(data), dir)
+			continue
+		}
+		if lines := said(string(data), dir); len(lines) != 1 || !strings.Contains(lines[0], "gateway.authorities[0].pin: ") {
+			t.Errorf("%s without the pin: %q", name, lines)
+		}
+		good(t, before+"pin: "+pin+after, dir)
+	}
+}

@@ -32,6 +32,7 @@ type authority struct {
 	audit    *auditlog.Log
 	clients  *sta.Clients
 	audience string // one of the gateways that tickets are for
+	pin      string // of the root
 	server   *http.Server
 	addr     netip.AddrPort
 	door     atomic.Pointer[http.Handler] // both doors, for the clients in force
@@ -58,6 +59,7 @@ func (n *Node) startAuthority(ctx context.Context, c *config.Config) (_ *authori
 	if err != nil {
 		return nil, err
 	}
+	a.pin = keys.Pin
 	if a.audit, err = auditlog.Open(c.STA.Audit); err != nil {
 		return nil, err
 	}

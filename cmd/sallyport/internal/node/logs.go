@@ -55,7 +55,7 @@ func (n *Node) tunnelHooks() gateway.Hooks {
 func (n *Node) attempt(e *zerolog.Event, event string, a *gateway.Attempt) *zerolog.Event {
 	e.Str("event", event).Stringer("client", a.Peer.Remote).Str("carrier", a.Peer.Carrier)
 	if a.Target != (policy.Host{}) {
-		e.Str("to", a.Target.String()).Uint16("port", a.Port)
+		e.Str("to", destination(a)).Uint16("port", a.Port)
 	}
 	if a.Matched != "" {
 		e.Str("matched", a.Matched)
@@ -66,6 +66,16 @@ func (n *Node) attempt(e *zerolog.Event, event string, a *gateway.Attempt) *zero
 		e.Str("claimed_user", a.Claimed)
 	}
 	return e.Dur("set_up_ms", a.SetUp)
+}
+
+// destination is where a stream leads, or was to lead. What is on no list may be
+// a ticket that somebody put there, in lower case as all names are by now.
+func destination(a *gateway.Attempt) string {
+	name := a.Target.String()
+	if upper := strings.ToUpper(name); !a.Decision.Allow && sta.Redact(upper) != upper {
+		return strings.ToLower(sta.Redact(upper))
+	}
+	return name
 }
 
 // aboutStranger tells whether another line about a client without a good ticket
@@ -118,6 +128,11 @@ func (n *Node) authorityHooks() sta.Hooks {
 				n.log.Info().Str("event", "store_back").Msg("the store can be looked into again")
 				return
 			}
+			if errors.Is(err, sta.ErrKeyDropped) {
+				n.log.Error().Str("event", "signing_key_dropped").Err(err).
+					Msg("nothing is issued, and gateways do not believe this node")
+				return
+			}
 			n.log.Error().Str("event", "store_away").Err(err).
 				Msg("the store cannot be looked into: nothing is issued, and the gateways' grace runs")
 		},
@@ -132,6 +147,9 @@ func (n *Node) authorityHooks() sta.Hooks {
 			}
 			n.log.Error().Str("event", "clocks_apart").Str("node", node).Dur("by_ms", by).
 				Msg("the nodes' clocks differ too much: nothing is issued")
+		},
+		Alarm: func(err error) {
+			n.log.Error().Str("event", "alarm").Err(err).Msg("somebody should look at this")
 		},
 		KeysChanged: func(set *ticket.KeySet) {
 			n.log.Info().Str("event", "keys_in_force").Uint64("version", set.Version).Strs("keys", set.KeyIDs()).

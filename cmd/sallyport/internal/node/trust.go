@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -51,7 +52,7 @@ func (n *Node) openTrust(c *config.Config, g *gatewayPart) (_ *trust, err error)
 		switch {
 		case entry.Local:
 			one.Authority = c.STA.ID
-			one.Member, err = t.follow(n, c, g, follow.Config{
+			one.Member, err = t.follow(n, c, g, n.authority.pin, follow.Config{
 				Authority: c.STA.ID, Keys: n.authority.Keys,
 				Nodes: []follow.Node{{Name: "local", Source: n.authority.Authority}},
 			})
@@ -70,8 +71,8 @@ func (n *Node) openTrust(c *config.Config, g *gatewayPart) (_ *trust, err error)
 }
 
 // follow makes the follower of one of our authorities.
-func (t *trust) follow(n *Node, c *config.Config, g *gatewayPart, f follow.Config) (*follow.Follower, error) {
-	log, err := revlog.Open(filepath.Join(c.Gateway.State, f.Authority+".db"), "")
+func (t *trust) follow(n *Node, c *config.Config, g *gatewayPart, pin string, f follow.Config) (*follow.Follower, error) {
+	log, err := revlog.Open(filepath.Join(c.Gateway.State, stateFile(f.Authority, pin)), "")
 	if err != nil {
 		return nil, err
 	}
@@ -87,13 +88,20 @@ func (t *trust) follow(n *Node, c *config.Config, g *gatewayPart, f follow.Confi
 	return follower, nil
 }
 
+// stateFile is where the gateway keeps what it knows of an authority. One that was
+// set up anew, with another root, has another history.
+func stateFile(authority, pin string) string {
+	sum := sha256.Sum256([]byte(pin))
+	return authority + "-" + hex.EncodeToString(sum[:4]) + ".db"
+}
+
 func (t *trust) followRemote(n *Node, c *config.Config, g *gatewayPart, entry *config.Authority) (*follow.Follower, error) {
 	w, nodes, err := openWay(entry)
 	if err != nil {
 		return nil, err
 	}
 	t.ways[entry.ID] = w
-	w.follower, err = t.follow(n, c, g, follow.Config{
+	w.follower, err = t.follow(n, c, g, entry.Pin, follow.Config{
 		Authority: entry.ID, Pin: entry.Pin, Nodes: nodes, Spread: entry.Spread, Bypass: entry.Bypass,
 	})
 	return w.follower, err
