@@ -2,12 +2,9 @@ package sta
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,23 +67,6 @@ type signedHead struct {
 	signed string
 }
 
-// notice is what a node leaves in the store for the others.
-//
-// What an entry of the logs counts by is its own signature, and what a node has,
-// its head's. The rest nobody signed: it is believed of counts, and bounded.
-type notice struct {
-	Node     string              `json:"node"` // its name, for people
-	Known    ticket.Positions    `json:"known"`
-	Head     string              `json:"head,omitempty"`
-	Offset   int64               `json:"offset_ms"` // its clock, less the store's
-	Gateways map[string]followed `json:"gateways,omitempty"`
-	// Gap says that the store lacks something in the midst of a log: whoever has
-	// it puts all there once more.
-	Gap bool `json:"gap,omitempty"`
-
-	head *ticket.Head // verified; nil if it is none
-}
-
 func (s *sight) init(keys *ticket.KeySet) {
 	s.keys.Store(keys)
 	s.changed = make(chan struct{})
@@ -142,13 +122,6 @@ func (a *Authority) follow(ctx context.Context) {
 	}
 }
 
-// leave takes the own notice back: nobody shall wait for this node.
-func (a *Authority) leave() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = a.store.PostNotice(ctx, a.log.Writer(), nil, 0)
-}
-
 // look makes sure that the store was looked into at least once.
 func (a *Authority) look(ctx context.Context) error {
 	if a.sight.good.Load() {
@@ -195,177 +168,6 @@ func (a *Authority) Look(ctx context.Context) error {
 		return err
 	}
 	return saved
-}
-
-// takeEntries reads what is new in the logs, and writes back what the store does
-// not have.
-func (a *Authority) takeEntries(ctx context.Context) error {
-	var last ticket.Positions
-	for {
-		own := a.log.Positions()
-		logs, there, err := a.store.Entries(ctx, own, lookPage)
-		if err != nil {
-			return fmt.Errorf("reading the revocations: %w", err)
-		}
-		last = there
-		var unsaved error
-		if len(logs) > 0 {
-			_, err = a.log.Take(a.Keys(), logs, a.peerHeads()...)
-			if err != nil && !isUnsaved(err) {
-				err = fmt.Errorf("the store's revocations: %w", err)
-				if err := a.dispensable(err); err != nil {
-					return err
-				}
-			} else {
-				unsaved = err
-			}
-		}
-		if maps.Equal(own, a.log.Positions()) {
-			if unsaved != nil {
-				return unsaved
-			}
-			break
-		}
-	}
-	s := &a.sight
-	if s.lapsed.Swap(false) {
-		s.all = false
-	}
-	lacks := last
-	if !s.all {
-		lacks = nil // once, for what is missing in the midst of a log
-	}
-	// What another node has swept already is not put back.
-	past := a.now().Add(-a.keep)
-	entries := slices.DeleteFunc(a.log.Entries(lacks), func(e ticket.Entry) bool { return e.Forget.Before(past) })
-	if len(entries) > 0 {
-		// Without a replica they are there all the same, and here, too.
-		switch err := a.store.PutEntries(ctx, entries); {
-		case errors.Is(err, ErrFork):
-			a.alarm(fmt.Errorf("writing revocations back: %w", err))
-		case err != nil && !errors.Is(err, ErrNoCopy):
-			return fmt.Errorf("writing revocations back: %w", err)
-		}
-	}
-	s.all = true
-	lost := 0
-	for i := range entries {
-		if ref := entries[i].Ref(); s.stored.Covers(ref) && !last.Covers(ref) {
-			lost++
-		}
-	}
-	s.stored = a.log.Positions()
-	if lost > 0 && a.hooks.WroteBack != nil {
-		a.hooks.WroteBack(lost)
-	}
-	return nil
-}
-
-// dispensable decides on entries in the store that cannot be believed. Somebody
-// who can write there must not stop the authority with them. But if another node
-// has signed that it knows what this one cannot get, or something is missing in
-// the midst of a log, this node does not know enough to sign a head.
-func (a *Authority) dispensable(err error) error {
-	if errors.Is(err, revlog.ErrGap) {
-		return err
-	}
-	for _, head := range a.peerHeads() {
-		if lacks, other := a.log.Lacks(head); len(lacks) > 0 || other != nil {
-			return err
-		}
-	}
-	a.alarm(err)
-	return nil
-}
-
-// alarm tells what somebody should look at; the same again after a while.
-func (a *Authority) alarm(err error) {
-	s := &a.sight
-	if text := err.Error(); a.hooks.Alarm != nil && time.Since(s.alarmed[text]) > alarmEvery {
-		if s.alarmed == nil || len(s.alarmed) > maxAlarms {
-			s.alarmed = make(map[string]time.Time)
-		}
-		s.alarmed[text] = time.Now()
-		a.hooks.Alarm(err)
-	}
-}
-
-// takeKeys takes a newer key set over, and writes back one that the store lost.
-func (a *Authority) takeKeys(ctx context.Context) error {
-	if a.pin == "" {
-		return nil
-	}
-	own := a.Keys()
-	stored, err := a.store.KeySet(ctx)
-	switch {
-	case err != nil && !errors.Is(err, ErrNotFound):
-		return fmt.Errorf("reading the key set: %w", err)
-	case err != nil || stored.Version < own.Version:
-		err := a.store.PutKeySet(ctx, SignedKeySet{Version: own.Version, Signed: own.String()})
-		if err != nil && !errors.Is(err, ErrVersion) {
-			return fmt.Errorf("writing the key set back: %w", err)
-		}
-		return nil
-	case stored.Version == own.Version:
-		return nil
-	}
-	set, err := ticket.VerifyKeySet(stored.Signed, a.id, a.pin)
-	if err == nil && set.Version != stored.Version {
-		err = fmt.Errorf("version %d calls itself %d", stored.Version, set.Version)
-	}
-	if err != nil {
-		a.alarm(fmt.Errorf("the key set in the store is not one of this authority: %w", err))
-		return nil
-	}
-	a.sight.keys.Store(set)
-	a.noteKeys(set)
-	if a.hooks.KeysChanged != nil {
-		a.hooks.KeysChanged(set)
-	}
-	return nil
-}
-
-// readPeers reads the notices of the other nodes.
-func (a *Authority) readPeers(ctx context.Context) error {
-	all, err := a.store.Notices(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the notices: %w", err)
-	}
-	peers := make(map[string]*notice)
-	for name, data := range all {
-		if name == a.log.Writer() || ticket.CheckWriter(name) != nil {
-			continue
-		}
-		var n notice
-		if json.Unmarshal(data, &n) != nil {
-			continue
-		}
-		n.head, _ = a.Keys().VerifyHead(n.Head)
-		maps.DeleteFunc(n.Gateways, func(name string, _ followed) bool { return !isFollower(name) })
-		peers[name] = &n
-		a.sight.all = a.sight.all && !n.Gap
-	}
-	s := &a.sight
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if reflect.DeepEqual(peers, s.peers) {
-		return nil
-	}
-	s.peers = peers
-	close(s.changed)
-	s.changed = make(chan struct{})
-	return nil
-}
-
-// peerHeads gives the heads in the notices that are what they say.
-func (a *Authority) peerHeads() []*ticket.Head {
-	var heads []*ticket.Head
-	for _, n := range a.sight.nodes() {
-		if n.head != nil {
-			heads = append(heads, n.head)
-		}
-	}
-	return heads
 }
 
 // compareClocks finds out by how much this node's clock differs from the store's,
@@ -434,31 +236,5 @@ func (a *Authority) signHead() error {
 	}
 	a.sight.serial++
 	a.sight.head.Store(&head)
-	return nil
-}
-
-// postNotice leaves word when there is something new to say, or soon would be
-// nothing at all.
-func (a *Authority) postNotice(ctx context.Context, gap bool) error {
-	s := &a.sight
-	n := &notice{
-		Node: a.node, Known: a.log.Positions(), Gateways: a.followers.all(),
-		Offset: s.offset.Milliseconds(), Head: a.newestHead(), Gap: gap,
-	}
-	if s.posted != nil && time.Since(s.at) < noticeEvery {
-		same := *n
-		same.Head, same.Offset = s.posted.Head, s.posted.Offset
-		if reflect.DeepEqual(&same, s.posted) {
-			return nil
-		}
-	}
-	data, err := json.Marshal(n)
-	if err != nil {
-		return err
-	}
-	if err := a.store.PostNotice(ctx, a.log.Writer(), data, noticeLife); err != nil {
-		return fmt.Errorf("leaving a notice: %w", err)
-	}
-	s.posted, s.at = n, time.Now()
 	return nil
 }
