@@ -212,6 +212,7 @@ func (c *cluster) checkAudit(n *member, user, operator string) {
 		c.t.Errorf("%s has %d lines about it:\n%s", n.name, len(lines), data)
 	}
 }
+
 // revokeSoonAgain: what is issued after a revocation ends by the next one, also
 // within the second.
 func (c *cluster) revokeSoonAgain(t *testing.T) {
@@ -223,4 +224,3 @@ func (c *cluster) revokeSoonAgain(t *testing.T) {
 		endAll(t, tunnels)
 	}
 }
-
