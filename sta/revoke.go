@@ -146,6 +146,9 @@ func revokedText(r *RevokeResult, req *RevokeRequest, e Event) string {
 			what = fmt.Sprintf("all tunnels cut, tickets let in again within %s", req.Stage)
 		}
 	}
+	if !req.Before.IsZero() {
+		what += " that were issued before " + req.Before.UTC().Format(time.RFC3339)
+	}
 	if r.Already {
 		what += " (had been before)"
 	}

@@ -26,6 +26,9 @@ type RotateRequest struct {
 	Drop []string
 }
 
+// ErrNoSuchKey: a key that is to be taken out is not in the set.
+var ErrNoSuchKey = errors.New("no such key in the set")
+
 // Rotate puts a new version of the key set into the store. The new key's files
 // come first: a set that names a key which nobody has would be worse than a key
 // that no set names. It refuses to take out the last key.
@@ -76,7 +79,7 @@ func Rotate(ctx context.Context, store Store, authority string, req RotateReques
 func divide(set *ticket.KeySet, drop []string) (keys, retired []ed25519.PublicKey, err error) {
 	for _, id := range drop {
 		if !set.Names(id) {
-			return nil, nil, fmt.Errorf("key set version %d has no key %q", set.Version, id)
+			return nil, nil, fmt.Errorf("%w: version %d has no %q", ErrNoSuchKey, set.Version, id)
 		}
 	}
 	for _, id := range set.KeyIDs() {

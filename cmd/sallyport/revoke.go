@@ -135,6 +135,9 @@ func printRevoked(w io.Writer, asJSON bool, r *sta.RevokeResult) error {
 	if _, err := fmt.Fprintf(w, "%d cut, %d %s, %.3f s\n", r.Cut(), len(r.Gateways), noun, r.Took.Seconds()); err != nil {
 		return err
 	}
+	if r.SingleCopy && len(r.Warnings) > 0 {
+		fmt.Fprintln(w, "single copy: no other node has confirmed that it knows of the revocation")
+	}
 	for _, g := range r.Gateways {
 		if !g.Answered {
 			fmt.Fprintf(w, "no answer from %s: it ends these tunnels when it hears of the revocation\n", g.Name)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -90,10 +91,12 @@ every node takes the new set over within a second or so.`,
 			}
 			defer store.Close()
 			set, err := sta.Rotate(cmd.Context(), store, c.STA.ID, request, time.Now())
-			if errors.Is(err, sta.ErrNotInitialised) {
+			switch {
+			case errors.Is(err, sta.ErrNotInitialised), errors.Is(err, os.ErrExist):
 				return no(err)
-			}
-			if err != nil {
+			case errors.Is(err, sta.ErrNoSuchKey):
+				return usage(err)
+			case err != nil:
 				return err
 			}
 			root, err := sta.ReadPrivateKey(request.Root)
@@ -103,6 +106,9 @@ every node takes the new set over within a second or so.`,
 			used := ""
 			if key, err := sta.ReadPrivateKey(c.STA.SigningKey); err == nil {
 				used = ticket.KeyID(ticket.PublicKey(key))
+			}
+			if request.New != "" {
+				fmt.Fprintf(cmd.ErrOrStderr(), "copy %s and its .pin to every node, set sta.signing_key, and restart the nodes one by one\n", request.New)
 			}
 			return printKeys(cmd.OutOrStdout(), asJSON, set, used, ticket.Pin(ticket.PublicKey(root)))
 		},
@@ -139,7 +145,7 @@ func printKeys(w io.Writer, asJSON bool, set *ticket.KeySet, used, pin string) e
 		fmt.Fprintf(w, "key        %s%s\n", id, mark)
 	}
 	if !set.Names(used) {
-		fmt.Fprintln(w, "this node's own signing key is not in the set: it cannot start; change sta.signing_key")
+		fmt.Fprintln(w, "the key that sta.signing_key names is not in the set: nothing can be issued with it; change sta.signing_key")
 	}
 	return nil
 }

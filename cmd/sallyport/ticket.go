@@ -229,6 +229,7 @@ func printTicket(w io.Writer, t *sta.Ticket) error {
 	row("issued", t.Issued.UTC().Format(time.RFC3339))
 	row("expires", t.Expires.UTC().Format(time.RFC3339))
 	row("client", t.Client)
+	row("family", t.Family)
 	return table.Flush()
 }
 

@@ -38,6 +38,10 @@
 //	    +zadd +zrem +zrange +zcount +zremrangebyscore
 //	    +publish +subscribe +cluster|slots
 //
+// Where nobody logs in as the default user, it is switched off and keeps its
+// rights: user default off +@all ~* &*. With them Redis reads its append-only
+// file back in at a start; without, it drops every transaction and starts empty.
+//
 // Redis holds no handle and no key, and nothing that opens a tunnel: what is
 // signed is judged by whoever takes it out. It does hold names of users and
 // devices. Set maxmemory-policy noeviction: a server that throws away the index of

@@ -1,8 +1,10 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"log"
+	"net/http"
 	"strings"
 	"time"
 
@@ -161,7 +163,10 @@ func (n *Node) authorityHooks() sta.Hooks {
 // logRequest writes a line for each request at the authority's door.
 func (n *Node) logRequest(a api.Access) {
 	e := n.log.Info()
-	if a.Status >= 500 {
+	switch {
+	case errors.Is(a.Err, context.Canceled), a.Client != "" && a.Method == http.MethodGet && a.Route == "/v1/revocations" && a.Err == nil:
+		e = n.log.Debug() // a gateway that asks all the time, or has gone
+	case a.Status >= 500:
 		e = n.log.Error()
 	}
 	e.Str("event", "authority_request").Str("client", a.Client).Str("source", a.Source).
