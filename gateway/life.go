@@ -111,6 +111,7 @@ func (g *Gateway) admit(ctx context.Context, a *Attempt, c tunnel.Credential) (*
 		err = ticket.Refuse(ticket.NotSupported, "bound to a client key, which this gateway cannot check")
 	}
 	if err != nil {
+		a.Refused = claims
 		g.failures.count(source, ticket.ReasonOf(err))
 		return nil, nil, refuseTicket(err)
 	}

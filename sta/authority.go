@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -32,6 +33,9 @@ type Config struct {
 	// own. nil means one that ends with the process: for tests. The caller
 	// closes it, after Run has ended.
 	Log *revlog.Log
+	// Shared says that the store is there for several nodes: a revocation that no
+	// other one has confirmed is worth a warning then.
+	Shared bool
 	// Pin is the fingerprint of the authority's root key: with it, a newer key
 	// set in the store is taken over. "" means that the set never changes.
 	Pin string
@@ -98,6 +102,7 @@ type Authority struct {
 	sweepEvery time.Duration
 	keep       time.Duration
 	node       string
+	shared     bool
 	pin        string
 	signer     *ticket.Signer
 	store      Store
@@ -108,6 +113,7 @@ type Authority struct {
 	followers  followers
 	sight      sight
 	lookEvery  time.Duration
+	undropped  ticket.Positions // forgotten here, and still in the store; sweep's own
 }
 
 // New refuses a configuration whose tickets no gateway would take: before it
@@ -125,6 +131,7 @@ func New(c Config) (*Authority, error) {
 		keep:       orDefault(c.Keep, MinKeep),
 		lookEvery:  orDefault(c.LookEvery, time.Second),
 		node:       c.Node,
+		shared:     c.Shared,
 		pin:        c.Pin,
 		signer:     c.Signer,
 		store:      c.Store,
@@ -246,6 +253,28 @@ func (a *Authority) sweepAll(ctx context.Context) {
 	}
 }
 
+// dropEntries has the store drop what is forgotten here: what was just forgotten,
+// what it could not drop before, and what a process before this one had forgotten.
+func (a *Authority) dropEntries(ctx context.Context, forgotten ticket.Positions) error {
+	if a.undropped == nil {
+		a.undropped = make(ticket.Positions)
+		for writer, tip := range a.log.Tips() {
+			if tip.From > 0 {
+				a.undropped[writer] = tip.From
+			}
+		}
+	}
+	maps.Copy(a.undropped, forgotten)
+	if len(a.undropped) == 0 {
+		return nil
+	}
+	if err := a.store.DropEntries(ctx, a.undropped); err != nil {
+		return err
+	}
+	clear(a.undropped)
+	return nil
+}
+
 func (a *Authority) sweep(ctx context.Context) error {
 	var total Swept
 	// Forgetting cannot be taken back: the earlier of two clocks says what is past.
@@ -258,15 +287,10 @@ func (a *Authority) sweep(ctx context.Context) error {
 		now = there
 	}
 	before := now.Add(-a.keep)
-	dropped, err := a.log.Forget(before)
-	if err != nil {
+	dropped, forgot := a.log.Forget(before)
+	total.Revocations = len(dropped)
+	if err := errors.Join(forgot, a.dropEntries(ctx, dropped)); err != nil {
 		return err
-	}
-	if len(dropped) > 0 {
-		total.Revocations = len(dropped)
-		if err := a.store.DropEntries(ctx, dropped); err != nil {
-			return err
-		}
 	}
 	for {
 		swept, err := a.store.Sweep(ctx, before, sweepBatch)

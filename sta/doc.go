@@ -3,10 +3,11 @@
 //
 //	client ──Issue──►  sign ─► store (durable) ─► audit (durable) ─► ticket leaves
 //	gateway ─Redeem─►  hash ─► record ─► fits its key? revoked? expired? ─► statement
-//	client ──Revoke─►  store (durable, numbered) ─► followers wake ─► audit
-//	                                                    │
-//	gateway ─Revocations─► blocks until there is one ◄──┘
-//	gateway ─ReportCuts──► "applied up to N, cut so many" ─► Revoke's answer
+//	client ──Revoke─►  own log (signed, durable, in force) ─► store ─► audit
+//	                       │                                    │ other nodes look, take it,
+//	                       │                                    ▼ and sign that they have it
+//	gateway ─Updates─► waits for entries; gets them, and a head ─► cuts
+//	gateway ─ReportCuts──► "applied up to there, cut so many" ─► Revoke's answer
 //
 // Nothing here ever keeps a handle: a [Record] holds the statement, the hash it
 // is found by, and what operators ask for. Whoever steals the store can open
@@ -20,8 +21,13 @@
 // The doors — JSON over HTTPS, and XML — live in packages of their own. They
 // find out who is asking, by [Clients], and hand on a [Client]; what that client
 // may do is decided here, and refusals of it are audited here, so that no door
-// can forget. A gateway in the same process calls Redeem, Revocations and
+// can forget. A gateway in the same process calls Redeem, Updates and
 // ReportCuts directly.
 //
-// [Init] and [OpenKeys] look after the authority's own keys.
+// Revocations are kept by [revlog.Log], on this node's own disk; the store only
+// carries them to the other nodes. [Authority.Run] looks into it all the time: it
+// takes what others revoked, writes back what the store has lost, and signs heads,
+// from which gateways count their grace.
+//
+// [Init], [Rotate] and [OpenKeys] look after the authority's own keys.
 package sta

@@ -75,7 +75,6 @@ func (a *Authority) find(ctx context.Context, req *RevokeRequest, r *ticket.Revo
 		filter.After = next
 	}
 	slices.Sort(m.owners)
-	m.owners = m.owners[:min(len(m.owners), maxNames)]
 	return m, nil
 }
 

@@ -39,7 +39,8 @@ type RevokeResult struct {
 	Scope string
 	// ID is the ticket that was named, if one was; Family is the one that ended.
 	ID, Family string
-	// Entry is the place in the log, zero if nothing had to be added.
+	// Entry is the place in the log; of one that had been revoked before by ticket
+	// or family, the place of the first.
 	Entry ticket.Ref
 	// Matched is the number of tickets in force that it ended, -1 where nobody
 	// counted.
@@ -94,7 +95,8 @@ func (e *MatchError) Unwrap() error { return e.Refusal }
 // Revoke ends tickets. When it returns without an error the revocation is in
 // force at this node and in its log, and every other node and every gateway that
 // follows has had up to CutWait to confirm it; the result names who did not. To
-// revoke again changes nothing and is no error.
+// revoke again ends nothing more and is no error; of a user, a device or all it
+// adds an entry with a later cut.
 //
 // Ending a ticket must always be possible. With a store, a disk or an audit log
 // that does not work it is in force all the same, and Warnings say what is
@@ -127,6 +129,9 @@ func (a *Authority) Revoke(ctx context.Context, c *Client, req RevokeRequest) (R
 		result.warn("the revocation is in force but could not be written to the audit log")
 	}
 	a.confirm(ctx, v, start)
+	if a.shared && result.SingleCopy {
+		result.warn("single copy: no other node of the authority has confirmed that it has the revocation")
+	}
 	result.Took = time.Since(start)
 	return *result, nil
 }
@@ -352,7 +357,7 @@ func visible(c *Client, names []string) []string {
 	if c.Check(MayList) != nil {
 		return nil
 	}
-	return names
+	return names[:min(len(names), maxNames)]
 }
 
 // entryOf finds the place of a revocation that is in force already, zero if it

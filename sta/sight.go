@@ -143,7 +143,9 @@ func (a *Authority) Look(ctx context.Context) error {
 	s.looking.Lock()
 	defer s.looking.Unlock()
 	// What could not be written here before may be now; revoking never waits.
-	saved := a.log.Save()
+	if err := a.log.Save(); err != nil {
+		a.alarm(err) // the store and the others have it
+	}
 	if err := a.readPeers(ctx); err != nil {
 		s.lapsed.Store(true)
 		return err
@@ -167,7 +169,7 @@ func (a *Authority) Look(ctx context.Context) error {
 	if err := a.postNotice(ctx, false); err != nil {
 		return err
 	}
-	return saved
+	return nil
 }
 
 // compareClocks finds out by how much this node's clock differs from the store's,

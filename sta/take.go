@@ -23,22 +23,17 @@ func (a *Authority) takeEntries(ctx context.Context) error {
 			return fmt.Errorf("reading the revocations: %w", err)
 		}
 		last = there
-		var unsaved error
-		if len(logs) > 0 {
-			_, err = a.log.Take(a.Keys(), logs, a.peerHeads()...)
-			if err != nil && !isUnsaved(err) {
-				err = fmt.Errorf("the store's revocations: %w", err)
-				if err := a.dispensable(err); err != nil {
-					return err
-				}
-			} else {
-				unsaved = err
+		if err := a.leaveExpired(ctx, logs); err != nil {
+			return err
+		}
+		_, err = a.log.Take(a.Keys(), logs, append(a.peerHeads(), a.beginnings(logs))...)
+		if err != nil && !isUnsaved(err) {
+			err = fmt.Errorf("the store's revocations: %w", err)
+			if err := a.dispensable(err); err != nil {
+				return err
 			}
 		}
 		if maps.Equal(own, a.log.Positions()) {
-			if unsaved != nil {
-				return unsaved
-			}
 			break
 		}
 	}
@@ -72,6 +67,51 @@ func (a *Authority) takeEntries(ctx context.Context) error {
 	s.stored = a.log.Positions()
 	if lost > 0 && a.hooks.WroteBack != nil {
 		a.hooks.WroteBack(lost)
+	}
+	return nil
+}
+
+// beginnings says of logs that nobody here knows that what the store has of them
+// is where they begin: what came before was swept, as far as anybody can tell.
+func (a *Authority) beginnings(logs map[string][]string) *ticket.Head {
+	known, tips := a.log.Positions(), make(map[string]ticket.Tip)
+	for writer, signed := range logs {
+		strange := func(h *ticket.Head) bool { _, knows := h.Tips[writer]; return knows }
+		if known[writer] > 0 || slices.ContainsFunc(a.peerHeads(), strange) {
+			continue
+		}
+		if e, err := ticket.ParseEntry(signed[0]); err == nil {
+			tips[writer] = ticket.Tip{From: e.Position - 1}
+		}
+	}
+	return &ticket.Head{Tips: tips}
+}
+
+// leaveExpired takes logs out of which every entry is past its time: they end no
+// ticket that anybody has, and what came before them may be gone. The store is
+// rid of them.
+func (a *Authority) leaveExpired(ctx context.Context, logs map[string][]string) error {
+	past, expired := a.now().Add(-a.keep), make(ticket.Positions)
+	for writer, signed := range logs {
+		var last uint64
+		over := true
+		for _, text := range signed {
+			e, err := ticket.ParseEntry(text)
+			if over = err == nil && e.Forget.Before(past); !over {
+				break
+			}
+			last = e.Position
+		}
+		if over {
+			expired[writer] = last
+			delete(logs, writer)
+		}
+	}
+	if len(expired) == 0 {
+		return nil
+	}
+	if err := a.store.DropEntries(ctx, expired); err != nil {
+		return fmt.Errorf("dropping old revocations: %w", err)
 	}
 	return nil
 }

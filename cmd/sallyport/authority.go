@@ -92,11 +92,11 @@ func newClient(server, keyFile string, trust *tls.Config) (*api.Client, error) {
 // keyWith gives the key file of the first client that may do it.
 func keyWith(right string, clients []config.Client) (string, error) {
 	for _, c := range clients {
-		if slices.Contains(c.May, right) {
+		if slices.Contains(c.May, right) && c.KeyFile != "" {
 			return c.KeyFile, nil
 		}
 	}
-	return "", fmt.Errorf("none of sta.clients may %s; use --key-file", right)
+	return "", fmt.Errorf("none of sta.clients that has a key_file may %s; use --key-file", right)
 }
 
 // reachable is where a client on this machine reaches a listener: one on every

@@ -248,9 +248,7 @@ func TestAuditDiskFull(t *testing.T) {
 	if after, err := os.ReadFile(audit); err != nil || !bytes.Equal(after, text) {
 		t.Errorf("the audit file holds %d bytes after %d, %v", len(after), len(text), err)
 	}
-	c.within(10*time.Second, "the gateway follows", func() bool {
-		return strings.Count(node.stderr.String(), `"route":"/v1/revocations","status":200`) > 0
-	})
+	c.await(gateway, `"event":"authority_up"`, 2) // it follows again
 	said := c.revokes(node, lost.ID)
 	if said.Cut != len(live) || !strings.Contains(strings.Join(said.Warnings, "\n"), "audit log") {
 		t.Errorf("with a full audit disk: %+v", said)

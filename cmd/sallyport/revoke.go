@@ -36,7 +36,8 @@ its own within the stage, so that they do not all come back together.
 
 A --device that several users have (some devices call themselves by nothing but
 their model) is refused with the list of users, unless --all-matching is given;
-that also revokes a name which no ticket in the store has.
+that also revokes a name which no ticket in the store has. Whether there is such
+a family nobody looks.
 
 There is no question first and no way back. The answer counts the tunnels that
 were cut, and names each gateway that did not answer in time. If nothing matches,
@@ -48,8 +49,19 @@ the exit code is 1, and the answer names what may have been meant.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			// An empty variable of a script must not widen what is revoked.
+			for _, name := range []string{"user", "device", "family", "before"} {
+				if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+					return usage(fmt.Errorf("--%s is empty", name))
+				}
+			}
+			if cmd.Flags().Changed("stage") && (request.Stage < time.Second || request.Stage%time.Second != 0) {
+				return usage(errors.New("--stage is whole seconds, at least 1s"))
+			}
 			if len(args) == 1 {
-				request.Ticket = args[0]
+				if request.Ticket = args[0]; request.Ticket == "" {
+					return usage(errors.New("the ticket's ID is empty"))
+				}
 			}
 			if before != "" {
 				at, err := time.Parse(time.RFC3339, before)
@@ -134,9 +146,6 @@ func printRevoked(w io.Writer, asJSON bool, r *sta.RevokeResult) error {
 	}
 	if _, err := fmt.Fprintf(w, "%d cut, %d %s, %.3f s\n", r.Cut(), len(r.Gateways), noun, r.Took.Seconds()); err != nil {
 		return err
-	}
-	if r.SingleCopy && len(r.Warnings) > 0 {
-		fmt.Fprintln(w, "single copy: no other node has confirmed that it knows of the revocation")
 	}
 	for _, g := range r.Gateways {
 		if !g.Answered {

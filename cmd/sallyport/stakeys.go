@@ -90,6 +90,10 @@ every node takes the new set over within a second or so.`,
 				return err
 			}
 			defer store.Close()
+			root, err := sta.ReadPrivateKey(request.Root)
+			if err != nil {
+				return fmt.Errorf("root key: %w", err)
+			}
 			set, err := sta.Rotate(cmd.Context(), store, c.STA.ID, request, time.Now())
 			switch {
 			case errors.Is(err, sta.ErrNotInitialised), errors.Is(err, os.ErrExist):
@@ -97,10 +101,6 @@ every node takes the new set over within a second or so.`,
 			case errors.Is(err, sta.ErrNoSuchKey):
 				return usage(err)
 			case err != nil:
-				return err
-			}
-			root, err := sta.ReadPrivateKey(request.Root)
-			if err != nil {
 				return err
 			}
 			used := ""

@@ -144,6 +144,9 @@ func (c *Client) Revoke(ctx context.Context, r sta.RevokeRequest) (sta.RevokeRes
 		stage := int64(r.Stage / time.Second)
 		wire.Stage = &stage
 	}
+	if r.Stage%time.Second != 0 {
+		return sta.RevokeResult{}, ticket.Refuse(ticket.Invalid, "a stage is whole seconds")
+	}
 	var answer revoked
 	err := c.do(ctx, call{method: http.MethodPost, path: pathRevocations, body: wire, into: &answer})
 	if err != nil {

@@ -1,12 +1,6 @@
 package follow
 
-import (
-	"os"
-	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "time"
 
 // Clock counts the time since the machine was started, whatever anybody sets the
 // time of day to, and while the machine sleeps.
@@ -17,24 +11,6 @@ type Clock interface {
 	BootID() string
 }
 
-// Kernel is the clock of the kernel that this process runs on.
+// Kernel is the clock of the kernel that this process runs on. On systems other
+// than Linux there is none, and so no grace.
 type Kernel struct{}
-
-// Boottime reads CLOCK_BOOTTIME. Should that ever fail, the time is before
-// everything, and nothing counts as fresh.
-func (Kernel) Boottime() time.Duration {
-	var now unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
-		return never
-	}
-	return time.Duration(now.Nano())
-}
-
-// BootID is random, drawn by the kernel when it starts.
-func (Kernel) BootID() string {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(id))
-}

@@ -66,7 +66,7 @@ func (n *Node) startAuthority(ctx context.Context, c *config.Config) (_ *authori
 	a.Authority, err = sta.New(sta.Config{
 		ID: c.STA.ID, Audience: c.STA.Audience, Lifetime: c.STA.TicketLifetime,
 		Signer: keys.Signer, Keys: keys.Set, Pin: keys.Pin, Store: a.store, Audit: a.audit,
-		Node: c.Node, Log: a.log,
+		Node: c.Node, Log: a.log, Shared: c.STA.Store.Redis != nil,
 		Hooks: n.authorityHooks(),
 	})
 	if err != nil {
@@ -94,7 +94,7 @@ func (n *Node) startAuthority(ctx context.Context, c *config.Config) (_ *authori
 	})
 	n.run("authority's log", func() error { return a.Run(ctx) })
 	n.log.Info().Str("event", "authority_ready").Str("authority", c.STA.ID).Stringer("listen", a.addr).
-		Strs("keys", keys.Set.KeyIDs()).Msg("the authority accepts requests")
+		Strs("keys", keys.Set.KeyIDs()).Str("signs_with", keys.Signer.KeyID()).Msg("the authority accepts requests")
 	return a, nil
 }
 

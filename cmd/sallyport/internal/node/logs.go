@@ -64,8 +64,13 @@ func (n *Node) attempt(e *zerolog.Event, event string, a *gateway.Attempt) *zero
 	}
 	if c := a.Claims; c != nil {
 		e.Str("ticket", c.ID).Str("user", c.User).Str("device", c.Device).Str("app", c.App)
-	} else if a.Claimed != "" {
-		e.Str("claimed_user", a.Claimed)
+	} else {
+		if c := a.Refused; c != nil {
+			e.Str("ticket", c.ID).Str("user", c.User).Str("device", c.Device).Str("app", c.App)
+		}
+		if a.Claimed != "" {
+			e.Str("claimed_user", a.Claimed)
+		}
 	}
 	return e.Dur("set_up_ms", a.SetUp)
 }
@@ -164,7 +169,7 @@ func (n *Node) authorityHooks() sta.Hooks {
 func (n *Node) logRequest(a api.Access) {
 	e := n.log.Info()
 	switch {
-	case errors.Is(a.Err, context.Canceled), a.Client != "" && a.Method == http.MethodGet && a.Route == "/v1/revocations" && a.Err == nil:
+	case errors.Is(a.Err, context.Canceled), a.Err == nil && isFollowing(a):
 		e = n.log.Debug() // a gateway that asks all the time, or has gone
 	case a.Status >= 500:
 		e = n.log.Error()
@@ -178,6 +183,15 @@ func (n *Node) logRequest(a api.Access) {
 		e.Str("reason", string(a.Reason)).AnErr("error", a.Err)
 	}
 	e.Msg("request to the authority")
+}
+
+// isFollowing tells a gateway's questions from what people and servers ask for.
+func isFollowing(a api.Access) bool {
+	switch a.Route {
+	case "/v1/keys", "/v1/heads", "/v1/cuts":
+		return true
+	}
+	return a.Route == "/v1/revocations" && a.Method == http.MethodGet
 }
 
 // logXMLRequest writes a line for each request at the authority's XML door.
@@ -206,7 +220,7 @@ func (n *Node) followHooks(authority string) follow.Hooks {
 			}
 			n.log.Error().Str("event", "revocations_lost").Str("authority", authority).
 				Str("reason", string(ticket.ReasonOf(err))).Err(err).
-				Msg("revocations cannot be followed: new tunnels are admitted until the grace is over")
+				Msg("revocations cannot be followed: no new tunnel is admitted when the grace is over, or before it has begun")
 		},
 		Keys: func(set *ticket.KeySet) {
 			n.log.Info().Str("event", "keys_in_force").Str("authority", authority).Uint64("version", set.Version).
