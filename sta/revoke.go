@@ -207,7 +207,7 @@ func (a *Authority) revoke(ctx context.Context, c *Client, req *RevokeRequest, n
 	a.setForget(&r, v)
 	e, err := a.log.Append(a.signer, r)
 	switch {
-	case isUnsaved(err):
+	case revlog.IsUnsaved(err):
 		v.result.warn("the revocation is in force but could not be written to this node's log")
 	case err != nil:
 		return v, unavailable("the revocation could not be made", err)
@@ -216,7 +216,7 @@ func (a *Authority) revoke(ctx context.Context, c *Client, req *RevokeRequest, n
 	entries := []ticket.Entry{e}
 	for _, family := range v.ahead {
 		one := ticket.Revocation{Time: r.Time, By: r.By, Family: family, Forget: r.Forget}
-		if e, err = a.log.Append(a.signer, one); err == nil || isUnsaved(err) {
+		if e, err = a.log.Append(a.signer, one); err == nil || revlog.IsUnsaved(err) {
 			entries = append(entries, e)
 		}
 	}
@@ -371,11 +371,6 @@ func (a *Authority) entryOf(r *ticket.Revocation) ticket.Ref {
 		return true
 	})
 	return ref
-}
-
-func isUnsaved(err error) bool {
-	var unsaved *revlog.UnsavedError
-	return errors.As(err, &unsaved)
 }
 
 // vouched tells whether a record says of itself what a key of the set signed.

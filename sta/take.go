@@ -27,7 +27,7 @@ func (a *Authority) takeEntries(ctx context.Context) error {
 			return err
 		}
 		_, err = a.log.Take(a.Keys(), logs, append(a.peerHeads(), a.beginnings(logs))...)
-		if err != nil && !isUnsaved(err) {
+		if err != nil && !revlog.IsUnsaved(err) {
 			err = fmt.Errorf("the store's revocations: %w", err)
 			if err := a.dispensable(err); err != nil {
 				return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/sallyport/sallyport/sta/revlog"
 	"github.com/sallyport/sallyport/sta/ticket"
 )
 
@@ -82,7 +83,7 @@ func (a *Authority) ReportCuts(ctx context.Context, gateway string, r ticket.Cut
 		return err
 	}
 	if len(r.Logs) > 0 {
-		if _, err := a.log.Take(a.Keys(), r.Logs, a.peerHeads()...); err != nil && !isUnsaved(err) {
+		if _, err := a.log.Take(a.Keys(), r.Logs, a.peerHeads()...); err != nil && !revlog.IsUnsaved(err) {
 			return ticket.Refuse(ticket.Invalid, "the entries do not fit: %s", ticket.ReasonOf(err))
 		}
 	}

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport/sallyport/certs"
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
+	"github.com/sallyport/sallyport/cmd/sallyport/internal/node"
 	"github.com/sallyport/sallyport/sta"
 	"github.com/sallyport/sallyport/sta/api"
 	"github.com/sallyport/sallyport/sta/ticket"
@@ -122,13 +122,9 @@ func (f *authorityFlags) trustCA(trust *tls.Config) error {
 }
 
 func readRoots(file string) (*x509.CertPool, error) {
-	data, err := os.ReadFile(file)
+	roots, err := node.ReadRoots(file)
 	if err != nil {
 		return nil, usage(err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(data) {
-		return nil, usage(fmt.Errorf("%s holds no certificate", file))
 	}
 	return roots, nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/sallyport/sallyport/sta/revlog"
 	"github.com/sallyport/sallyport/sta/ticket"
 )
 
@@ -159,10 +158,4 @@ func (f *Follower) forget(head *ticket.Head) error {
 	})
 	_, err := f.config.Log.Forget(before)
 	return err
-}
-
-// isUnsaved tells an error of this machine's disk from one of a node's answer.
-func isUnsaved(err error) bool {
-	var unsaved *revlog.UnsavedError
-	return errors.As(err, &unsaved)
 }

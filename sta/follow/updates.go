@@ -143,7 +143,7 @@ func (f *Follower) unsaved(err error) error {
 		return nil
 	}
 	var refusal *ticket.Error
-	if errors.Is(err, revlog.ErrFork) || errors.Is(err, revlog.ErrGap) || errors.As(err, &refusal) || !isUnsaved(err) {
+	if errors.Is(err, revlog.ErrFork) || errors.Is(err, revlog.ErrGap) || errors.As(err, &refusal) || !revlog.IsUnsaved(err) {
 		return &DisbeliefError{err}
 	}
 	if !f.unwritten {

@@ -30,6 +30,13 @@ type UnsavedError struct{ Err error }
 func (e *UnsavedError) Error() string {
 	return "the revocation log could not be written: " + e.Err.Error()
 }
+
+// IsUnsaved tells whether that is all that went wrong, or part of it.
+func IsUnsaved(err error) bool {
+	var unsaved *UnsavedError
+	return errors.As(err, &unsaved)
+}
+
 func (e *UnsavedError) Unwrap() error { return e.Err }
 
 // Log is every writer's log of one authority as far as it is known here. It is

@@ -52,7 +52,7 @@ func redisConfig(authority string, c *config.Redis) (redisstore.Config, error) {
 	}
 	r.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLS.ServerName}
 	if c.TLS.CA != "" {
-		if r.TLS.RootCAs, err = readRoots(c.TLS.CA); err != nil {
+		if r.TLS.RootCAs, err = ReadRoots(c.TLS.CA); err != nil {
 			return r, err
 		}
 	}
@@ -82,7 +82,8 @@ func password(file string) (string, error) {
 	return string(line), nil
 }
 
-func readRoots(file string) (*x509.CertPool, error) {
+// ReadRoots reads a PEM file of certificates to trust.
+func ReadRoots(file string) (*x509.CertPool, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err

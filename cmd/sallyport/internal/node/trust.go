@@ -222,7 +222,7 @@ func credentials(entry *config.Authority) (*tls.Config, sta.Key, error) {
 	secured := &tls.Config{MinVersion: tls.VersionTLS12}
 	var key sta.Key
 	if entry.CA != "" {
-		roots, err := readRoots(entry.CA)
+		roots, err := ReadRoots(entry.CA)
 		if err != nil {
 			return nil, key, err
 		}
