@@ -39,7 +39,7 @@ func TestRedisKilled(t *testing.T) {
 	before := c.stored()
 	c.redis.Kill()
 
-	if took := c.refusesToIssue(c.nodes[0]); took > 5*time.Second {
+	if took := c.refusesToIssue(c.nodes[0]); took > 3*time.Second {
 		t.Errorf("it took %s to say that no ticket can be issued", took)
 	}
 	said := c.revokes(c.nodes[0], "--user", "user2")
@@ -130,7 +130,7 @@ func TestRedisSilent(t *testing.T) {
 		case <-pause.C:
 			began := time.Now()
 			c.admits(c.gateways[opened%2], warm, byHandle)
-			if took := time.Since(began); took > 5*time.Second {
+			if took := time.Since(began); took > 3*time.Second {
 				t.Errorf("a ticket that is known waited %s", took)
 			}
 			opened++

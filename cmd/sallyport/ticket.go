@@ -53,13 +53,20 @@ which sallyport connect reads. Operators name it by its id.`,
 			if cmd.Flags().Changed("services") {
 				request.Services = strings.Split(services, ",")
 			}
+			var into *ticketFile
+			if file != "" {
+				if into, err = newTicketFile(file); err != nil {
+					return err
+				}
+				defer into.discard()
+			}
 			issued, err := client.Issue(cmd.Context(), request)
 			if err != nil {
 				return answered(err)
 			}
-			if file != "" {
-				if err := writeTicket(file, issued.Handle.Reveal()); err != nil {
-					return err
+			if into != nil {
+				if err := into.write(issued.Handle.Reveal()); err != nil {
+					return fmt.Errorf("ticket %s was issued and could not be written to %s, so revoke it: %w", issued.ID, file, err)
 				}
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "id       %s\nticket   in %s\nexpires  %s\n",
 					issued.ID, file, issued.Expires.UTC().Format(time.RFC3339))
@@ -100,23 +107,35 @@ which sallyport connect reads. Operators name it by its id.`,
 	return cmd
 }
 
-// writeTicket replaces a ticket file as a whole: whoever reads it meanwhile gets
-// the old ticket or the new one.
-func writeTicket(file, handle string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(file), ".ticket-*") // 0600
+// ticketFile is a file that a ticket will be put into: nobody else can read it,
+// and it takes the place of an older one only when it is whole.
+type ticketFile struct {
+	temporary *os.File
+	path      string
+}
+
+// newTicketFile makes sure, before a ticket is asked for, that there is a place
+// for it.
+func newTicketFile(path string) (*ticketFile, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".ticket-*") // 0600
 	if err != nil {
+		return nil, fmt.Errorf("cannot write %s: %w", path, errors.Unwrap(err))
+	}
+	return &ticketFile{f, path}, nil
+}
+
+func (t *ticketFile) write(handle string) error {
+	_, err := fmt.Fprintln(t.temporary, handle)
+	if err = errors.Join(err, t.temporary.Close()); err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = fmt.Fprintln(f, handle)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
+	return os.Rename(t.temporary.Name(), t.path)
+}
+
+// discard removes what was not written.
+func (t *ticketFile) discard() {
+	_ = t.temporary.Close()
+	_ = os.Remove(t.temporary.Name())
 }
 
 func newTicketShow() *cobra.Command {
