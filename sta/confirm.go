@@ -59,7 +59,9 @@ func (a *Authority) tally(v *revocation, start time.Time, took map[string]time.D
 			cut = 0 // it was counted then
 		}
 		r.Gateways = append(r.Gateways, GatewayCut{Name: name, Answered: answered, Cut: cut, Took: took[name]})
-		done = done && answered
+		// That it has applied the entry may be known at this node before the count,
+		// which it told another one: the count is worth the wait.
+		done = done && (counted || v.again && answered)
 	}
 	slices.SortFunc(r.Gateways, func(x, y GatewayCut) int { return cmp.Compare(x.Name, y.Name) })
 	return done
