@@ -482,3 +482,48 @@ func TestRevokeAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// A gateway changes nodes between applying an entry and counting what it cut:
+// that it has applied it is known where somebody waits before the count is, and
+// the answer is worth nothing without.
+func TestCountComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.join(t, "a", ""), w.join(t, "b", "")
+		defer a.stop()
+		defer b.stop()
+		if _, err := b.Updates(t.Context(), "gw", nil, 0); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		var revoked sta.RevokeResult
+		done := make(chan error, 1)
+		go func() {
+			var err error
+			revoked, err = a.Revoke(t.Context(), desk, sta.RevokeRequest{User: "u", AllMatching: true})
+			done <- err
+		}()
+		synctest.Wait()
+		ref := ticket.Ref{Writer: a.log.Writer(), Position: 1}
+		applied := ticket.Positions{ref.Writer: ref.Position}
+		if _, err := a.Updates(t.Context(), "gw", applied, 0); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond) // b has its copy by now, and a knows
+		synctest.Wait()
+		select {
+		case <-done:
+			t.Fatalf("answered without the count: %+v", revoked)
+		default:
+		}
+		if err := b.ReportCuts(t.Context(), "gw", ticket.CutReport{Applied: applied, Cuts: map[ticket.Ref]int{ref: 7}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if len(revoked.Gateways) != 1 || revoked.Gateways[0].Cut != 7 || revoked.Copies != 1 {
+			t.Errorf("got %+v", revoked)
+		}
+	})
+}
