@@ -51,13 +51,15 @@ soak: tools ## the long tests: many large transfers at once, and fifty failovers
 clean: ## remove what make built
 	rm -rf bin
 
-# What the tests need beyond Go: the race detector needs a C compiler and libc's
-# headers.
+# What the tests need beyond Go: programs, each with its Debian package if that
+# has another name, and for the race detector a C compiler with libc's headers.
+NEEDED := curl dig=bind9-dnsutils redis-server unbound duk=duktape gcc ip=iproute2
+
 tools:
-	@missing=; \
-	command -v curl >/dev/null || missing="$$missing curl"; \
-	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
-	command -v gcc >/dev/null || missing="$$missing gcc"; \
+	@missing=; PATH=$$PATH:/usr/sbin:/sbin; \
+	for needed in $(NEEDED); do \
+	  command -v $${needed%%=*} >/dev/null || missing="$$missing $${needed##*=}"; \
+	done; \
 	echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1 || missing="$$missing libc6-dev"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/sta"
 	"github.com/sallyport/sallyport/sta/ticket"
@@ -178,18 +179,18 @@ func (w *world) holdResolver() (looking, resume chan struct{}) {
 	looking, resume = make(chan struct{}), make(chan struct{})
 	local := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	s := w.snapshot("held.example.com:"+w.service, netip.AddrPort{})
-	s.Resolver = resolverFunc(func(context.Context, string, string) ([]netip.Addr, error) {
+	s.Resolver = resolverFunc(func(context.Context, string) (gateway.Resolution, error) {
 		close(looking)
 		<-resume
-		return local, nil
+		return gateway.Resolution{Addrs: local}, nil
 	})
 	s.Address = policy.NewAddressRules(policy.AddressConfig{Pinned: map[string][]netip.Addr{"held.example.com": local}})
 	w.gateway.Use(s)
 	return looking, resume
 }
 
-type resolverFunc func(context.Context, string, string) ([]netip.Addr, error)
+type resolverFunc func(context.Context, string) (gateway.Resolution, error)
 
-func (f resolverFunc) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
-	return f(ctx, network, host)
+func (f resolverFunc) Resolve(ctx context.Context, host string) (gateway.Resolution, error) {
+	return f(ctx, host)
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"net"
 	"strconv"
 	"strings"
 
@@ -23,9 +22,10 @@ var forms = map[tunnel.Presented][]ticket.Form{
 var destinationValues = []string{"ICAAddress", "CGPAddress"}
 
 // wanted is where a client wants to go: where it says, or, if all it sent is its
-// ticket, where that says, or else to the policy's Exchange server. Wherever it
-// comes from, it is a wish: policy and address rules judge it as any other.
-func wanted(s *Snapshot, claims *ticket.Claims, p *ticket.Presentation, d tunnel.Destination) (policy.Host, uint16, error) {
+// ticket, where that says. The zero Host is the Exchange server of the policy,
+// whichever that will be. Wherever it comes from, it is a wish: policy and address
+// rules judge it as any other.
+func wanted(claims *ticket.Claims, p *ticket.Presentation, d tunnel.Destination) (policy.Host, uint16, error) {
 	if !d.InCredential {
 		host, err := policy.HostOf(d.Host, d.Addr)
 		if err != nil {
@@ -43,25 +43,19 @@ func wanted(s *Snapshot, claims *ticket.Claims, p *ticket.Presentation, d tunnel
 			}
 		}
 	}
-	if host, port, ok := s.Policy.DefaultDestination(); ok {
-		return host, port, nil
-	}
-	return policy.Host{}, 0, refuseNoDestination()
+	return policy.Host{}, 0, nil
 }
 
 // named reads a host that may have a port behind it; otherwise the port is the
 // one given, and there must be one.
 func named(text string, port uint16) (policy.Host, uint16, error) {
-	if strings.Contains(text, ":") {
-		host, service, err := net.SplitHostPort(text)
+	if i := strings.LastIndexByte(text, ':'); i >= 0 {
+		// Not net.SplitHostPort, which would take brackets off a name.
+		n, err := strconv.ParseUint(text[i+1:], 10, 16)
 		if err != nil {
 			return policy.Host{}, 0, refuseNoDestination()
 		}
-		n, err := strconv.ParseUint(service, 10, 16)
-		if err != nil {
-			return policy.Host{}, 0, refuseNoDestination()
-		}
-		text, port = host, uint16(n)
+		text, port = text[:i], uint16(n)
 	}
 	host, err := policy.ParseHost(text)
 	switch {

@@ -19,13 +19,13 @@ const (
 	maxAttempts = 8
 )
 
-// dial connects to one of the addresses, all of which were checked for name.
-// They are tried in turn, each with a head start, and the first to answer wins
-// (RFC 8305); ctx bounds the whole.
-func (g *Gateway) dial(ctx context.Context, s *Snapshot, name string, addrs []netip.Addr, port uint16) (tunnel.Stream, error) {
+// dial connects to one of the addresses that were found good. They are tried in
+// turn, each with a head start, and the first to answer wins (RFC 8305); ctx
+// bounds the whole.
+func (g *Gateway) dial(ctx context.Context, t *trial) (tunnel.Stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	addrs = interleave(addrs)
+	addrs := interleave(t.good)
 	addrs = addrs[:min(len(addrs), maxAttempts)]
 
 	dialer := g.config.Dialer
@@ -35,7 +35,7 @@ func (g *Gateway) dial(ctx context.Context, s *Snapshot, name string, addrs []ne
 		if err != nil {
 			return err
 		}
-		return s.Address.Check(name, to)
+		return t.on.Address.Check(t.listed(), to)
 	}
 	type outcome struct {
 		conn net.Conn
@@ -44,7 +44,7 @@ func (g *Gateway) dial(ctx context.Context, s *Snapshot, name string, addrs []ne
 	// Room for every outcome: an attempt that loses never waits for anyone.
 	outcomes := make(chan outcome, len(addrs))
 	attempt := func(addr netip.Addr) {
-		conn, err := dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addr, port).String())
+		conn, err := dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addr, t.ask.Port).String())
 		outcomes <- outcome{conn, err}
 	}
 	var first error

@@ -8,17 +8,28 @@
 //
 //	negotiate   tunnel.Negotiation, whatever the carrier
 //	ticket      Redeemer: known here, or redeemed at the authority
-//	policy      the compiled snapshot decides on the name, before any look-up
-//	resolve     Resolver: addresses of a name that is allowed
-//	address     the snapshot's rules, on the resolved address; again in the dialer
-//	dial        exactly what was checked
+//	reach       where to, by the snapshot in force:
+//	  policy    the one for this ticket decides on the name, before any look-up
+//	  resolve   Resolver: addresses of a name that is allowed
+//	  address   the snapshot's rules, on the resolved address; again in the dialer
+//	  dial      exactly what was checked
 //	register    in the registry of live tunnels; then revocations and keys once more
 //	relay       tunnel.Relay, until an end, an idle limit, expiry, or what ends the ticket
 //	account     once, to Hooks.Closed
 //
-// The gateway owns no goroutine but those of the tunnels it serves, and while it
-// cuts many of them, those that close them. It logs nothing and counts nothing:
-// Hooks tell others. Policy, address rules and
-// resolver stand together in a [Snapshot] behind one atomic pointer and are
-// replaced whole.
+// What happens between policy and address is one function, (*trial).judge. [Judge]
+// calls it without a tunnel, and explains what it found; a refused tunnel can be
+// explained in the same words, by [Attempt.Judgement]. The words are in explain.go
+// and fix.go, and cost nothing until somebody asks for them.
+//
+// One destination is never dialled: [DeviceDNS], where a device asks for the
+// addresses of what it may reach. It is a tunnel like any other, whose far end is a
+// goroutine that answers by the device's [View].
+//
+// The gateway owns no goroutine but those of the tunnels it serves, those that look
+// listed names up for clients that sent an address, and while it cuts many tunnels,
+// those that close them. It logs nothing and counts nothing: Hooks tell others.
+// Policies, address rules and resolver stand together in a [Snapshot] behind one
+// atomic pointer, are replaced whole, and are let go when the last tunnel that was
+// being set up by them is.
 package gateway

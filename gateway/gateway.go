@@ -27,19 +27,6 @@ type Redeemer interface {
 	KeyGone(keyID string) bool
 }
 
-// Resolver gives the addresses of a name. *net.Resolver is one; "no such name"
-// and time-outs are told apart as in *net.DNSError.
-type Resolver interface {
-	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
-}
-
-// Snapshot is what decides on destinations. It is immutable and replaced whole.
-type Snapshot struct {
-	Policy   *policy.Policy
-	Address  *policy.AddressRules
-	Resolver Resolver
-}
-
 // Config is what a Gateway needs. Redeemer and Snapshot are required.
 type Config struct {
 	Redeemer Redeemer
@@ -89,10 +76,28 @@ type Attempt struct {
 	Port     uint16
 	Matched  string // the listed name that an address was matched back to
 	Decision policy.Decision
-	Snapshot string         // which version of the policy decided
+	Policy   string         // which policy decided; "" before one was chosen
+	Snapshot string         // which version of the policies it is of
 	From, To netip.AddrPort // of the connection to the service
 	Began    time.Time
 	SetUp    time.Duration // until success or refusal
+
+	trial *trial // until success
+}
+
+// Destination is where the stream leads, or was to lead, fit to be logged.
+func (a *Attempt) Destination() Destination {
+	return Destination{shown(a.Target, a.Decision.Allow), a.Port}
+}
+
+// Judgement explains what was decided about the destination of a stream that was
+// refused. It is nil if the stream did not come so far, and once there is a
+// tunnel. Each call makes it anew.
+func (a *Attempt) Judgement() *Judgement {
+	if a.trial == nil {
+		return nil
+	}
+	return a.trial.judgement()
 }
 
 // Account is what a tunnel came to.
@@ -106,10 +111,9 @@ type Account struct {
 // Gateway serves tunnels. It is a tunnel.Handler.
 type Gateway struct {
 	config   Config
-	snapshot atomic.Pointer[Snapshot]
+	force    atomic.Pointer[inForce]
 	registry registry
 	failures *failures
-	matches  matchBack
 }
 
 const (
@@ -124,7 +128,7 @@ const (
 
 // New makes a Gateway.
 func New(c Config) (*Gateway, error) {
-	if s := c.Snapshot; c.Redeemer == nil || s.Policy == nil || s.Address == nil || s.Resolver == nil {
+	if s := c.Snapshot; c.Redeemer == nil || s.Policies == nil || s.Address == nil || s.Resolver == nil {
 		return nil, errors.New("a gateway needs a redeemer and a whole snapshot")
 	}
 	if c.FailuresPerMinute == 0 {
@@ -146,12 +150,9 @@ func New(c Config) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{config: c, failures: failures}
-	g.snapshot.Store(&c.Snapshot)
+	g.force.Store(newInForce(c.Snapshot))
 	return g, nil
 }
-
-// Use puts a new snapshot in force for the tunnels that are set up from now on.
-func (g *Gateway) Use(s Snapshot) { g.snapshot.Store(&s) }
 
 // Live is the number of live tunnels.
 func (g *Gateway) Live() int { return g.registry.len() }

@@ -2,11 +2,9 @@ package gateway
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"time"
 
-	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/sta/ticket"
 	"github.com/sallyport/sallyport/tunnel"
 )
@@ -21,6 +19,9 @@ func (g *Gateway) ServeTunnel(ctx context.Context, n tunnel.Negotiation) {
 	if err := g.open(ctx, n, a); err != nil {
 		refusal := asRefusal(err)
 		a.SetUp = time.Since(a.Began)
+		if a.trial != nil {
+			a.trial.refusal = refusal
+		}
 		if g.config.Hooks.Refused != nil {
 			g.config.Hooks.Refused(a, refusal)
 		}
@@ -46,23 +47,11 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 	if err != nil {
 		return err
 	}
-	snapshot := g.snapshot.Load()
-	a.Target, a.Port, err = wanted(snapshot, claims, presented, destination)
+	service, err := g.reach(setUp, a, presented, destination)
 	if err != nil {
 		return err
 	}
-	name, at, err := g.allow(setUp, snapshot, a, claims)
-	if err != nil {
-		return err
-	}
-	addrs, err := g.resolve(setUp, snapshot, name, at, a.Port)
-	if err != nil {
-		return err
-	}
-	service, err := g.dial(setUp, snapshot, name, addrs, a.Port)
-	if err != nil {
-		return err
-	}
+	defer settle(service)
 	live, err := g.registry.enter(claims, service)
 	if err != nil {
 		service.Close()
@@ -79,6 +68,7 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 		return err
 	}
 	cancel()
+	a.trial = nil // it is not needed any more, and a tunnel may live for days
 	a.From, a.To = addrPort(service.LocalAddr()), addrPort(service.RemoteAddr())
 	a.SetUp = time.Since(a.Began)
 	g.relay(a, live, client, service)
@@ -135,62 +125,29 @@ func (g *Gateway) lookAgain(claims *ticket.Claims) error {
 	return nil
 }
 
-// allow asks the policy about the target. It returns the listed name whose address rules hold,
-// "" for a listed address, and, for a client that sent an address, that address.
-func (g *Gateway) allow(ctx context.Context, s *Snapshot, a *Attempt, claims *ticket.Claims) (string, netip.Addr, error) {
-	a.Snapshot = s.Policy.Snapshot()
-	if a.Port == 0 {
-		return "", netip.Addr{}, refusePolicy(a.Decision)
+// reach judges the destination by the snapshot in force and, if it is good,
+// connects to it: by the same snapshot, whatever comes into force meanwhile.
+func (g *Gateway) reach(ctx context.Context, a *Attempt, p *ticket.Presentation, d tunnel.Destination) (tunnel.Stream, error) {
+	force := g.hold()
+	defer force.drop()
+	t := &trial{on: force, ask: askOf(a.Claims)}
+	a.trial, a.Snapshot = t, force.id
+	var err error
+	if t.ask.Host, t.ask.Port, err = wanted(a.Claims, p, d); err != nil {
+		return nil, err
 	}
-	if claims.Policy != "" && claims.Policy != s.Policy.Name() {
-		return "", netip.Addr{}, refuseNamedPolicy()
-	}
-	narrow, err := policy.CompileNarrowing(claims.Services)
-	if err != nil {
-		return "", netip.Addr{}, refuseNarrowing(err)
-	}
-	q := policy.Query{Host: a.Target, Port: a.Port, Narrow: narrow}
-	a.Decision = s.Policy.Decide(q)
-	if a.Decision.Reason == policy.AddressNotListed {
-		if err := g.matchBack(ctx, s, a, q); err != nil {
-			return "", netip.Addr{}, err
-		}
-		return a.Matched, a.Target.Addr, nil
-	}
-	if !a.Decision.Allow {
-		return "", netip.Addr{}, refusePolicy(a.Decision)
-	}
-	return a.Target.Name, a.Target.Addr, nil
-}
-
-// resolve gives the addresses that may be dialled for an allowed name. at is
-// the address that the client sent, if it sent one: then that one is judged.
-func (g *Gateway) resolve(ctx context.Context, s *Snapshot, name string, at netip.Addr, port uint16) ([]netip.Addr, error) {
-	addrs := []netip.Addr{at}
-	if !at.IsValid() {
-		var err error
-		if addrs, err = s.Resolver.LookupNetIP(ctx, "ip", name); err != nil {
-			return nil, refuseLookUp(err)
-		}
-	}
-	var first error
-	good := make([]netip.Addr, 0, len(addrs))
-	for _, addr := range addrs {
-		addr = addr.Unmap()
-		if err := s.Address.Check(name, netip.AddrPortFrom(addr, port)); err == nil {
-			good = append(good, addr)
-		} else if first == nil {
-			first = err
-		}
+	err = t.judge(ctx)
+	a.Target, a.Port, a.Matched, a.Decision = t.ask.Host, t.ask.Port, t.matched, t.decision
+	if t.policy != nil {
+		a.Policy = t.policy.Name()
 	}
 	switch {
-	case len(good) > 0:
-		return good, nil
-	case first != nil:
-		return nil, refuseAddress(first)
-	default:
-		return nil, refuseLookUp(errNoAddress)
+	case err != nil:
+		return nil, err
+	case t.dns:
+		return force.serveDNS(t.view()), nil
 	}
+	return g.dial(ctx, t)
 }
 
 // relay moves bytes until the tunnel ends, and accounts for it once.

@@ -21,6 +21,7 @@ import (
 const (
 	labelNoSuchPolicy  = "no_such_policy"   // the ticket names a policy that this gateway does not have
 	labelNarrowing     = "bad_narrowing"    // the ticket's own list does not compile
+	labelUnrestricted  = "unrestricted"     // the policy has devices send nothing here, so nothing is allowed
 	labelNoDestination = "no_destination"   // neither client, ticket nor policy names a host and port
 	labelTooMany       = "too_many_tunnels" // the ticket has all the live tunnels that it may have
 	labelNameUnknown   = "name_not_found"   // the name does not exist, or has no address
@@ -63,6 +64,8 @@ func refusePolicy(d policy.Decision) *tunnel.Refusal {
 		text = "policy: the address is not one of a listed name"
 	case policy.Narrowed:
 		text = "policy: listed, but not for this ticket"
+	case labelUnrestricted:
+		text = "policy: network access is unrestricted, so that nothing should come here"
 	}
 	return notAllowed(string(d.Reason), text, nil)
 }

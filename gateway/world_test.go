@@ -58,6 +58,7 @@ type world struct {
 	port       uint16
 	resolver   *names
 	roots      *x509.CertPool
+	sessions   tls.ClientSessionCache
 
 	refused  chan refusal
 	opened   chan *gateway.Attempt
@@ -99,19 +100,19 @@ type names struct {
 	asked   []string
 }
 
-func (n *names) LookupNetIP(ctx context.Context, _, host string) ([]netip.Addr, error) {
+func (n *names) Resolve(ctx context.Context, host string) (gateway.Resolution, error) {
 	n.mu.Lock()
 	n.asked = append(n.asked, host)
 	addrs, err := n.answers[host], n.errs[host]
 	n.mu.Unlock()
 	if err == context.DeadlineExceeded {
 		<-ctx.Done()
-		return nil, ctx.Err()
+		return gateway.Resolution{}, ctx.Err()
 	}
 	if err == nil && addrs == nil {
-		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		return gateway.Resolution{}, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 	}
-	return addrs, err
+	return gateway.Resolution{Addrs: addrs, Source: "public", Server: "192.0.2.53"}, err
 }
 
 func (n *names) wasAsked(host string) bool {
@@ -139,6 +140,7 @@ type options struct {
 	slots    int
 	serve    func(net.Conn) // what the service does; nil echoes
 	source   func(follow.Source) follow.Source
+	dialer   net.Dialer
 }
 
 const defaultList = "mail.example.com:PORT,*.wild.example.com:PORT,mail.example.com:1,gone.example.com:PORT," +
@@ -149,6 +151,7 @@ func newWorld(t *testing.T, o options) *world {
 	t.Helper()
 	w := &world{
 		t: t, store: sta.NewMemoryStore(),
+		sessions: tls.NewLRUClientSessionCache(8),
 		client:   &sta.Client{Name: "enrolment", May: sta.MayIssue | sta.MayRevoke | sta.MayList},
 		refused:  make(chan refusal, 1024),
 		opened:   make(chan *gateway.Attempt, 1024),
@@ -261,7 +264,7 @@ func (w *world) startGateway(o options) {
 		errs: map[string]error{"slow.example.com": context.DeadlineExceeded, "broken.example.com": io.ErrUnexpectedEOF},
 	}
 	w.gateway, err = gateway.New(gateway.Config{
-		Redeemer: follower, Relay: o.relay, FailuresPerMinute: o.failures, Now: w.clock.now,
+		Redeemer: follower, Relay: o.relay, FailuresPerMinute: o.failures, Now: w.clock.now, Dialer: o.dialer,
 		Snapshot: w.snapshot(strings.NewReplacer("PORT", w.service, "OWN", ownPort).Replace(o.list), own),
 		Hooks: gateway.Hooks{
 			Refused: func(a *gateway.Attempt, r *tunnel.Refusal) { w.refused <- refusal{a, r} },
@@ -291,11 +294,11 @@ func (w *world) startGateway(o options) {
 
 func (w *world) snapshot(list string, own netip.AddrPort) gateway.Snapshot {
 	w.t.Helper()
-	compiled, err := policy.Compile("default", policy.Spec{Services: list, ExchangeServers: []string{"mail.example.com"}})
+	compiled, err := policy.CompileSet(policy.Spec{Services: list, ExchangeServers: []string{"mail.example.com"}}, nil)
 	must(w.t, err)
 	local := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	return gateway.Snapshot{
-		Policy: compiled, Resolver: w.resolver,
+		Policies: compiled, Resolver: w.resolver, Since: time.Unix(1_800_000_000, 0),
 		Address: policy.NewAddressRules(policy.AddressConfig{
 			Own: []netip.AddrPort{own},
 			Pinned: map[string][]netip.Addr{
@@ -339,7 +342,11 @@ func (w *world) connect() *tls.Conn {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), wait)
 	defer cancel()
-	d := tls.Dialer{Config: &tls.Config{RootCAs: w.roots, ServerName: fqdn}}
+	d := tls.Dialer{Config: &tls.Config{
+		RootCAs: w.roots, ServerName: fqdn,
+		// Handshakes are most of what these tests cost, and not what they are about.
+		CurvePreferences: []tls.CurveID{tls.X25519}, ClientSessionCache: w.sessions,
+	}}
 	conn, err := d.DialContext(ctx, "tcp", w.addr)
 	must(w.t, err)
 	w.t.Cleanup(func() { conn.Close() })
@@ -393,7 +400,7 @@ func next[T any](t *testing.T, from <-chan T, what string) T {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

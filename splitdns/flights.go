@@ -2,96 +2,108 @@ package splitdns
 
 import (
 	"context"
-	"net/netip"
+	"errors"
 	"sync"
 	"time"
 )
 
-// flights lets callers that want the same name at the same time share one
+var errClosed = errors.New("the resolver is closed")
+
+// flights lets callers that want the same thing at the same time share one
 // look-up. Unlike the usual single flight, a look-up whose callers have all
-// gone is cancelled at once, so it costs nothing to walk away.
-type flights struct {
-	mu     sync.Mutex // guards byName and the waiting of every flight
-	byName map[string]*flight
+// gone is cancelled at once, so it costs nothing to walk away; unless one of
+// them asked for its end to be kept for those who come later.
+type flights[K comparable, V any] struct {
+	ctx    context.Context // of all flights; ended by close
+	cancel context.CancelFunc
+	aloft  sync.WaitGroup // the goroutines
+
+	mu    sync.Mutex // guards what follows, and waiting and kept of every flight
+	byKey map[K]*flight[V]
+	over  bool // closed: none starts
 }
 
 // flight is one look-up under way.
 //
-//	share ──▶ waiting ≥ 1 ──▶ landed: addrs and err are set, done is closed
-//	               │
-//	               └──▶ waiting = 0: out of byName, cancelled; nobody reads the outcome
-type flight struct {
+//	join ──▶ waiting ≥ 1 ──▶ landed: value and err are set, done is closed
+//	              │                                    ▲
+//	              ├──▶ waiting = 0, kept: goes on ─────┘ (join finds it)
+//	              │
+//	              └──▶ waiting = 0: out of byKey, cancelled; nobody reads the outcome
+type flight[V any] struct {
+	began   time.Time
 	waiting int
+	kept    bool
 	cancel  context.CancelFunc
 	done    chan struct{}
-	addrs   []netip.Addr // set before done is closed, and shared: not to be changed
+	value   V // set before done is closed, and shared: not to be changed
 	err     error
 }
 
-func (f *flights) init() {
-	f.byName = make(map[string]*flight)
+func newFlights[K comparable, V any]() *flights[K, V] {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &flights[K, V]{ctx: ctx, cancel: cancel, byKey: make(map[K]*flight[V])}
 }
 
-type lookUpFunc func(ctx context.Context, name string) ([]netip.Addr, error)
-
-// share joins the flight for the name, or starts one, and waits for it or for
-// the caller's context. The flight has the timeout and none of the caller's
+// join joins the flight for the key, or starts one. Whoever joined waits for
+// done, or calls leave. The flight has the timeout and none of its callers'
 // deadlines and values.
-func (f *flights) share(ctx context.Context, name string, timeout time.Duration, lookUp lookUpFunc) ([]netip.Addr, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	own := f.join(name, timeout, lookUp)
-	select {
-	case <-own.done:
-		return own.addrs, own.err
-	case <-ctx.Done():
-		f.leave(name, own)
-		return nil, ctx.Err()
-	}
-}
-
-func (f *flights) join(name string, timeout time.Duration, lookUp lookUpFunc) *flight {
+func (f *flights[K, V]) join(key K, timeout time.Duration, lookUp func(context.Context, K) (V, error)) (*flight[V], error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if under := f.byName[name]; under != nil {
-		under.waiting++
-		return under
+	if f.over {
+		return nil, errClosed
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	started := &flight{waiting: 1, cancel: cancel, done: make(chan struct{})}
-	f.byName[name] = started
-	go f.fly(ctx, name, started, lookUp)
-	return started
+	if under := f.byKey[key]; under != nil {
+		under.waiting++
+		return under, nil
+	}
+	ctx, cancel := context.WithTimeout(f.ctx, timeout)
+	started := &flight[V]{began: time.Now(), waiting: 1, cancel: cancel, done: make(chan struct{})}
+	f.byKey[key] = started
+	f.aloft.Go(func() { f.fly(ctx, key, started, lookUp) })
+	return started, nil
 }
 
-// fly ends with the look-up: by its answer, its timeout, or the last caller's
-// leaving.
-func (f *flights) fly(ctx context.Context, name string, own *flight, lookUp lookUpFunc) {
+// fly ends with the look-up: by its answer, its timeout, the last caller's
+// leaving, or close.
+func (f *flights[K, V]) fly(ctx context.Context, key K, own *flight[V], lookUp func(context.Context, K) (V, error)) {
 	defer own.cancel()
-	own.addrs, own.err = lookUp(ctx, name)
+	own.value, own.err = lookUp(ctx, key)
 	f.mu.Lock()
-	f.forget(name, own)
+	f.forget(key, own)
 	f.mu.Unlock()
 	close(own.done)
 }
 
-func (f *flights) leave(name string, own *flight) {
+// leave is for a caller that waits no longer. With keep, the flight goes on
+// even without callers, to its answer or its timeout.
+func (f *flights[K, V]) leave(key K, own *flight[V], keep bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	own.waiting--
-	if own.waiting == 0 {
+	own.kept = own.kept || keep
+	if own.waiting == 0 && !own.kept {
 		// Out of the map before it is cancelled, so that nobody joins a flight
 		// that is about to fail.
-		f.forget(name, own)
+		f.forget(key, own)
 		own.cancel()
 	}
 }
 
 // forget takes the flight out of the map unless another has taken its place.
 // The caller holds the mutex.
-func (f *flights) forget(name string, own *flight) {
-	if f.byName[name] == own {
-		delete(f.byName, name)
+func (f *flights[K, V]) forget(key K, own *flight[V]) {
+	if f.byKey[key] == own {
+		delete(f.byKey, key)
 	}
+}
+
+// close cancels all flights and waits for their goroutines.
+func (f *flights[K, V]) close() {
+	f.mu.Lock()
+	f.over = true
+	f.mu.Unlock()
+	f.cancel()
+	f.aloft.Wait()
 }

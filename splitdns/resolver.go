@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/splitdns/upstream"
 )
 
-// The kinds of failure, to be told apart by errors.Is.
+// The kinds of failure, to be told apart by errors.Is. Their texts name the
+// name, its zone and the server, as far as there is one.
 var (
 	// ErrNotFound: the name does not exist, or has no address.
 	ErrNotFound = errors.New("no such name")
@@ -22,66 +25,98 @@ var (
 	ErrFailed = errors.New("the look-up failed")
 )
 
-// Config is what a Resolver is made of. The zero Config asks the machine.
+// Asker puts a question to a group of DNS servers; *upstream.Pool does. It must
+// honour the context, retry as it sees fit, and return only replies to the
+// question asked. Errors that are upstream.ErrTimeout or
+// context.DeadlineExceeded are timeouts. The resolver never changes a reply.
+type Asker interface {
+	Ask(context.Context, upstream.Question) (*upstream.Reply, error)
+}
+
+// Config is what a Resolver is made of.
 type Config struct {
 	// Hosts are the pinned addresses by normalised name: lower case, A-labels,
-	// no trailing dot. A name may not come without addresses.
+	// no trailing dot. A name may not come without addresses. A pinned name is
+	// never asked of a server, for no type.
 	Hosts map[string][]netip.Addr
-	// System is asked for names that are not in Hosts; nil is the resolver of
-	// the machine.
-	System System
-	// Timeout bounds one look-up; 0 is 5 s, half of what a device woken by
-	// push has for everything.
+	// Zones say who is asked for which names; their order is of no matter.
+	Zones []Zone
+	// Public is asked for the names in no zone; required. Whoever made it closes
+	// it, after the Resolver.
+	Public Asker
+	// Timeout bounds one look-up, with all its aliases; 0 is 5 s, half of what a
+	// device woken by push has for everything.
 	Timeout time.Duration
-	// MaxAddrs bounds the addresses of an answer; 0 is 32. The first ones stay.
+	// MaxAddrs bounds the addresses of an Answer; 0 is 32. The first ones stay,
+	// and neither family pushes out the other.
 	MaxAddrs int
+	// Cache bounds what is remembered.
+	Cache Cache
+	// Now is the clock that entries of the cache age by; nil is time.Now.
+	Now func() time.Time
 }
 
-// Where an answer came from.
-const (
-	SourceHosts  = "hosts"
-	SourceSystem = "system"
-)
-
-// Answer is what a name resolved to.
-type Answer struct {
-	// Name is the name as asked.
-	Name string
-	// Addrs holds at least one address, unmapped, without zones and without
-	// repeats, in the order of the source. It belongs to the caller.
-	Addrs []netip.Addr
-	// Source is SourceHosts or SourceSystem.
-	Source string
+// Cache says how much is remembered, and for how long.
+type Cache struct {
+	// Entries bounds the questions whose outcome is kept, the ones used last; 0
+	// is 10,000, less than 0 none. Bytes are bounded too, to 1 KiB an entry on
+	// the average.
+	Entries int
+	// MaxTTL caps the TTLs of servers; 0 is 24 h, less than 0 keeps no answer.
+	MaxTTL time.Duration
+	// NegativeTTL caps for how long something is known not to be; 0 is 5 min.
+	NegativeTTL time.Duration
+	// Stale is for how long after its end an answer may still be served when the
+	// servers fail (RFC 8767); 0 is 1 h, less than 0 never.
+	Stale time.Duration
 }
 
-// Resolver answers by its Config. It is safe for concurrent use, and has
-// nothing to close.
+// Resolver answers by its Config. It is safe for concurrent use.
 type Resolver struct {
-	hosts    map[string][]netip.Addr
-	system   System
-	timeout  time.Duration
-	maxAddrs int
-	flights  flights
+	hosts       map[string][]netip.Addr
+	zones       zones
+	timeout     time.Duration
+	maxAddrs    int
+	maxTTL      time.Duration // 0: no answer is kept
+	negativeTTL time.Duration
+	stale       time.Duration // 0: never
+	now         func() time.Time
+	cache       *cache
+	flights     *flights[key, *segment]
 }
 
 // New checks a config and keeps no reference to its maps. An error names the
-// host at fault.
+// host or the zone at fault. The Resolver starts with an empty cache: one that
+// takes the place of another after a reload may have other zones, for which
+// what the old one knew need not be true.
 func New(c Config) (*Resolver, error) {
+	if c.Public == nil {
+		return nil, errors.New("splitdns: nobody is there to be asked for the names in no zone")
+	}
+	zones, err := newZones(c.Zones, c.Public)
+	if err != nil {
+		return nil, err
+	}
 	r := &Resolver{
-		hosts:    make(map[string][]netip.Addr, len(c.Hosts)),
-		system:   c.System,
-		timeout:  c.Timeout,
-		maxAddrs: c.MaxAddrs,
+		hosts:       make(map[string][]netip.Addr, len(c.Hosts)),
+		zones:       zones,
+		timeout:     orDefault(c.Timeout, 5*time.Second),
+		maxAddrs:    orDefault(c.MaxAddrs, 32),
+		negativeTTL: orDefault(c.Cache.NegativeTTL, 5*time.Minute),
+		now:         c.Now,
+		flights:     newFlights[key, *segment](),
 	}
-	if r.system == nil {
-		var dialer net.Dialer
-		r.system = machineResolver(dialer.DialContext)
+	if c.Cache.MaxTTL >= 0 {
+		r.maxTTL = orDefault(c.Cache.MaxTTL, 24*time.Hour)
 	}
-	if r.timeout <= 0 {
-		r.timeout = 5 * time.Second
+	if c.Cache.Stale >= 0 {
+		r.stale = orDefault(c.Cache.Stale, time.Hour)
 	}
-	if r.maxAddrs <= 0 {
-		r.maxAddrs = 32
+	if c.Cache.Entries >= 0 {
+		r.cache = newCache(orDefault(c.Cache.Entries, 10_000))
+	}
+	if r.now == nil {
+		r.now = time.Now
 	}
 	for name, addrs := range c.Hosts {
 		if !isNormalised(name) {
@@ -93,57 +128,126 @@ func New(c Config) (*Resolver, error) {
 		}
 		r.hosts[name] = usable
 	}
-	r.flights.init()
 	return r, nil
+}
+
+func orDefault[N int | time.Duration](n, fallback N) N {
+	if n <= 0 {
+		return fallback
+	}
+	return n
+}
+
+// Close ends the look-ups under way and waits for them. Afterwards only what is
+// pinned or cached is answered. It leaves the Askers to whoever made them.
+func (r *Resolver) Close() { r.flights.close() }
+
+// Where an answer came from; "zone example.com" is what a zone's names have.
+const (
+	SourceHosts   = "hosts"
+	SourcePublic  = "public"
+	sourceSpecial = "special-use"
+)
+
+// hostsTTL is what pinned addresses are passed on with.
+const hostsTTL = time.Minute
+
+// Answer is what a name resolved to.
+type Answer struct {
+	// Name is the name as asked.
+	Name string
+	// Addrs holds at least one address, unmapped, without zones and without
+	// repeats: the IPv4 ones in the order of the server, then the IPv6 ones. It
+	// belongs to the caller.
+	Addrs []netip.Addr
+	// Source is where the name asked was looked for: SourceHosts, "zone" and the
+	// zone's suffix, or SourcePublic. Its aliases may lead elsewhere.
+	Source string
+	// Server is the one that answered for the name asked, as upstream writes it;
+	// empty for SourceHosts.
+	Server string
+	// Chain holds the aliases followed, in order. It belongs to the caller.
+	Chain []string
+	// TTL is for how long the whole is true still; 0 is for this once.
+	TTL time.Duration
+	// Stale tells that a part of it has expired, and that servers fail.
+	Stale bool
+	// Cached tells that no server was asked for it.
+	Cached bool
 }
 
 // Resolve returns the addresses of a normalised name. A name in another form
 // and an address in the guise of a name are ErrNotFound, without a look-up.
 func (r *Resolver) Resolve(ctx context.Context, name string) (Answer, error) {
-	if !isNormalised(name) {
-		return Answer{}, fmt.Errorf("splitdns: %w", ErrNotFound)
-	}
 	if addrs, ok := r.hosts[name]; ok {
-		return Answer{Name: name, Addrs: slices.Clone(addrs), Source: SourceHosts}, nil
+		return Answer{Name: name, Addrs: slices.Clone(addrs), Source: SourceHosts, TTL: hostsTTL}, nil
 	}
-	addrs, err := r.flights.share(ctx, name, r.timeout, r.lookUp)
+	if !isNormalised(name) {
+		return Answer{}, fmt.Errorf("splitdns: what was asked for is no name: %w", ErrNotFound)
+	}
+	var a, aaaa outcome
+	if !r.recall(key{name, dns.TypeA}, &a) || !r.recall(key{name, dns.TypeAAAA}, &aaaa) {
+		a, aaaa = r.both(ctx, name)
+	}
+	answer, err := r.merge(name, &a, &aaaa)
 	if err != nil {
-		return Answer{}, fmt.Errorf("splitdns: %w", classify(err))
+		return Answer{}, fmt.Errorf("splitdns: %s: %w", name, err)
 	}
-	return Answer{Name: name, Addrs: slices.Clone(addrs), Source: SourceSystem}, nil
+	return answer, nil
 }
 
-// lookUp asks the system. The trailing dot keeps search domains out.
-func (r *Resolver) lookUp(ctx context.Context, name string) ([]netip.Addr, error) {
-	addrs, err := r.system.LookupNetIP(ctx, "ip", name+".")
-	if err != nil {
-		return nil, err
+// merge makes an answer of what was found in the two families. One of them will
+// do.
+func (r *Resolver) merge(name string, a, aaaa *outcome) (Answer, error) {
+	first, second := a, aaaa
+	if len(first.addrs) == 0 {
+		first, second = aaaa, a
 	}
-	if addrs = tidy(addrs, r.maxAddrs); len(addrs) == 0 {
-		return nil, ErrNotFound
+	if len(first.addrs) == 0 {
+		return Answer{}, r.nothing(a, aaaa)
 	}
-	return addrs, nil
+	answer := Answer{
+		Name: name, Source: first.source, Server: first.server, Chain: first.chain,
+		TTL: first.ttl, Stale: first.stale, Cached: first.cached,
+	}
+	four, six := a.addrs, aaaa.addrs
+	// The IPv6 addresses may have half of the room, and what the IPv4 ones leave.
+	four = four[:min(len(four), max(r.maxAddrs-len(six), r.maxAddrs-r.maxAddrs/2))]
+	answer.Addrs = make([]netip.Addr, 0, min(len(four)+len(six), r.maxAddrs))
+	answer.Addrs = tidyInto(tidyInto(answer.Addrs, four, r.maxAddrs), six, r.maxAddrs)
+	if len(answer.Addrs) == 0 {
+		return Answer{}, fmt.Errorf("%w: none of its addresses is usable", ErrNotFound)
+	}
+	if len(second.addrs) > 0 {
+		answer.TTL = min(answer.TTL, second.ttl)
+		answer.Stale = answer.Stale || second.stale
+		answer.Cached = answer.Cached && second.cached
+	}
+	return answer, nil
 }
 
-// classify puts one of the three kinds in front of an error.
-func classify(err error) error {
-	var dns *net.DNSError
-	isDNS := errors.As(err, &dns)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return err
-	case errors.Is(err, context.DeadlineExceeded), isDNS && dns.IsTimeout:
-		return fmt.Errorf("%w: %w", ErrTimeout, err)
-	case isDNS && dns.IsNotFound:
-		return fmt.Errorf("%w: %w", ErrNotFound, err)
+// nothing tells why there is no address. That the name does not exist is true
+// for both families, whichever was told so; that it has no address is known
+// only when both were answered.
+func (r *Resolver) nothing(a, aaaa *outcome) error {
+	for _, o := range [...]*outcome{a, aaaa} {
+		if o.err == nil && o.rcode == dns.RcodeNameError {
+			return fmt.Errorf("%w (%s: NXDOMAIN)", ErrNotFound, o.teller())
+		}
 	}
-	return fmt.Errorf("%w: %w", ErrFailed, err)
+	for _, o := range [...]*outcome{a, aaaa} {
+		if o.err != nil {
+			return o.err
+		}
+	}
+	return fmt.Errorf("%w: it has no address (%s)", ErrNotFound, a.teller())
 }
 
 // tidy returns at most limit addresses: valid, unmapped, each once. Those with
 // a zone are left out, for they mean something on one link only.
-func tidy(addrs []netip.Addr, limit int) []netip.Addr {
-	var kept []netip.Addr
+func tidy(addrs []netip.Addr, limit int) []netip.Addr { return tidyInto(nil, addrs, limit) }
+
+func tidyInto(kept, addrs []netip.Addr, limit int) []netip.Addr {
 	for _, addr := range addrs {
 		if len(kept) == limit {
 			break
@@ -154,25 +258,4 @@ func tidy(addrs []netip.Addr, limit int) []netip.Addr {
 		}
 	}
 	return kept
-}
-
-// isNormalised is the last look at a name before it leaves the machine. It
-// takes what a name can consist of after normalisation, and no number in the
-// last label: some resolvers would read the whole as an IPv4 address.
-func isNormalised(name string) bool {
-	if name == "" || len(name) > 253 {
-		return false
-	}
-	last := ""
-	for label := range strings.SplitSeq(name, ".") {
-		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return false
-		}
-		last = label
-	}
-	digits, hex := strings.CutPrefix(last, "0x")
-	if hex {
-		return strings.Trim(digits, "0123456789abcdef") != ""
-	}
-	return strings.Trim(digits, "0123456789") != ""
 }

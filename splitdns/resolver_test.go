@@ -4,300 +4,284 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
-	"time"
 
-	"go.uber.org/goleak"
+	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/splitdns/upstream"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// systemFunc makes a System of a function of the host.
-type systemFunc func(ctx context.Context, host string) ([]netip.Addr, error)
-
-func (f systemFunc) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
-	if network != "ip" {
-		return nil, fmt.Errorf("asked for network %q", network)
-	}
-	return f(ctx, host)
-}
-
-func addrs(ss ...string) []netip.Addr {
-	var all []netip.Addr
-	for _, s := range ss {
-		all = append(all, netip.MustParseAddr(s))
-	}
-	return all
-}
-
-func newResolver(t testing.TB, c Config) *Resolver {
-	t.Helper()
-	r, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 func TestHostsComeFirst(t *testing.T) {
-	var asked []string
-	pins := map[string][]netip.Addr{
-		"mail.example.com": addrs("10.0.0.25", "::ffff:10.0.0.25", "fd00::25", "fe80::1%eth0", "10.0.0.26"),
-		"mail":             addrs("10.0.0.27"),
-	}
-	r := newResolver(t, Config{Hosts: pins, System: systemFunc(func(_ context.Context, host string) ([]netip.Addr, error) {
-		asked = append(asked, host)
-		return addrs("8.8.8.8", "::ffff:8.8.8.8", "2606:4700::1111", "fe80::1%eth0", "8.8.4.4"), nil
-	})})
-	pins["mail.example.com"][0] = netip.MustParseAddr("6.6.6.6") // the resolver keeps its own
-	for _, c := range []struct {
-		name, source string
-		want         []netip.Addr
-	}{
-		{"mail.example.com", SourceHosts, addrs("10.0.0.25", "fd00::25", "10.0.0.26")},
-		{"mail", SourceHosts, addrs("10.0.0.27")},
-		{"a.mail.example.com", SourceSystem, addrs("8.8.8.8", "2606:4700::1111", "8.8.4.4")},
-		{"dc_1", SourceSystem, addrs("8.8.8.8", "2606:4700::1111", "8.8.4.4")},
-	} {
-		for range 2 { // the second time shows that an answer belongs to its caller
-			answer, err := r.Resolve(t.Context(), c.name)
-			if err != nil || answer.Name != c.name || answer.Source != c.source || !slices.Equal(answer.Addrs, c.want) {
-				t.Errorf("%s: %+v, %v", c.name, answer, err)
-				continue
-			}
-			answer.Addrs[0] = netip.Addr{}
+	synctest.Test(t, func(t *testing.T) {
+		pins := map[string][]netip.Addr{
+			"mail.example.com": addrs("10.0.0.25", "::ffff:10.0.0.25", "fd00::25", "fe80::1%eth0", "10.0.0.26"),
+			"mail":             addrs("10.0.0.27"),
+			"only4.localhost":  addrs("127.0.0.1"),
 		}
-	}
-	if want := []string{"a.mail.example.com.", "a.mail.example.com.", "dc_1.", "dc_1."}; !slices.Equal(asked, want) {
-		t.Errorf("the system was asked %q, want %q", asked, want)
-	}
+		public := newServer(t, "9.9.9.9",
+			"a.mail.example.com. 60 IN A 8.8.8.8", "a.mail.example.com. 60 IN AAAA 2606:4700::1111",
+			"dc_1. 60 IN A 8.8.4.4", "mail.example.com. 60 IN A 6.6.6.6", "mail.example.com. 60 IN TXT steered")
+		r := newResolver(t, Config{Hosts: pins, Public: public, Cache: Cache{Entries: -1}, Now: newClock().Now})
+		pins["mail.example.com"][0] = netip.MustParseAddr("6.6.6.6") // the resolver keeps its own
+		for _, c := range []struct {
+			name, source, server string
+			want                 []netip.Addr
+		}{
+			{"mail.example.com", SourceHosts, "", addrs("10.0.0.25", "fd00::25", "10.0.0.26")},
+			{"mail", SourceHosts, "", addrs("10.0.0.27")},
+			{"only4.localhost", SourceHosts, "", addrs("127.0.0.1")},
+			{"a.mail.example.com", SourcePublic, "9.9.9.9", addrs("8.8.8.8", "2606:4700::1111")},
+			{"dc_1", SourcePublic, "9.9.9.9", addrs("8.8.4.4")},
+		} {
+			for range 2 { // the second time shows that an answer belongs to its caller
+				answer, err := r.Resolve(t.Context(), c.name)
+				if err != nil || answer.Name != c.name || answer.Source != c.source || answer.Server != c.server ||
+					!slices.Equal(answer.Addrs, c.want) || answer.TTL != hostsTTL || answer.Cached || answer.Stale {
+					t.Errorf("%s: %+v, %v", c.name, answer, err)
+					continue
+				}
+				answer.Addrs[0] = netip.Addr{}
+			}
+		}
+		public.wantAsked(t, "a.mail.example.com A", "a.mail.example.com A", "a.mail.example.com AAAA", "a.mail.example.com AAAA",
+			"dc_1 A", "dc_1 A", "dc_1 AAAA", "dc_1 AAAA")
+		for qtype, want := range map[uint16]int{dns.TypeA: 2, dns.TypeAAAA: 1, dns.TypeTXT: 0, dns.TypeSRV: 0} {
+			records, err := r.Look(t.Context(), "mail.example.com", qtype)
+			if err != nil || len(records.RRs) != want || records.Rcode != dns.RcodeSuccess || records.Source != SourceHosts {
+				t.Errorf("%s of a pinned name: %+v, %v", dns.Type(qtype), records, err)
+			}
+		}
+		public.wantAsked(t)
+	})
 }
 
 func TestNewRefuses(t *testing.T) {
-	for what, hosts := range map[string]map[string][]netip.Addr{
-		"upper case":   {"Mail.example.com": addrs("10.0.0.1")},
-		"trailing dot": {"mail.example.com.": addrs("10.0.0.1")},
-		"empty name":   {"": addrs("10.0.0.1")},
-		"an address":   {"10.0.0.1": addrs("10.0.0.1")},
-		"no address":   {"mail.example.com": nil},
-		"only zoned":   {"mail.example.com": addrs("fe80::1%eth0")},
-		"only invalid": {"mail.example.com": {netip.Addr{}}},
+	for what, c := range map[string]Config{
+		"upper case":        {Hosts: map[string][]netip.Addr{"Mail.example.com": addrs("10.0.0.1")}},
+		"trailing dot":      {Hosts: map[string][]netip.Addr{"mail.example.com.": addrs("10.0.0.1")}},
+		"empty name":        {Hosts: map[string][]netip.Addr{"": addrs("10.0.0.1")}},
+		"an address":        {Hosts: map[string][]netip.Addr{"10.0.0.1": addrs("10.0.0.1")}},
+		"no address":        {Hosts: map[string][]netip.Addr{"mail.example.com": nil}},
+		"only zoned":        {Hosts: map[string][]netip.Addr{"mail.example.com": addrs("fe80::1%eth0")}},
+		"only invalid":      {Hosts: map[string][]netip.Addr{"mail.example.com": {netip.Addr{}}}},
+		"zone: upper case":  {Zones: []Zone{{Suffix: "Example.com"}}},
+		"zone: leading dot": {Zones: []Zone{{Suffix: ".example.com"}}},
+		"zone: the root":    {Zones: []Zone{{Suffix: ""}}},
+		"zone: twice":       {Zones: []Zone{{Suffix: "example.com"}, {Suffix: "a.example"}, {Suffix: "example.com"}}},
 	} {
-		if _, err := New(Config{Hosts: hosts}); err == nil {
+		c.Public = unasked{t}
+		if _, err := New(c); err == nil {
 			t.Errorf("%s was taken", what)
 		}
 	}
+	if _, err := New(Config{}); err == nil {
+		t.Error("a resolver that has nobody to ask was made")
+	}
+}
+
+var strangeNames = []string{
+	"", ".", "a.", ".a", "a..b", "A.example", "a b", "a\x00b", "ü.example", "127.0.0.1", "127.1", "0x7f.1", "a.0x7f", "0x",
+	"2130706433", "::1", "[::1]", "a:443", "*.example.com", ";40;STA01", strings.Repeat("a", 64), strings.Repeat("a", 64) + ".b",
+	strings.Repeat("a.", 127) + "a", `a\.b.example`, "x y.localhost",
 }
 
 func TestStrangeNamesAreNotAsked(t *testing.T) {
-	r := newResolver(t, Config{System: systemFunc(func(_ context.Context, host string) ([]netip.Addr, error) {
-		t.Errorf("the system was asked for %q", host)
-		return addrs("8.8.8.8"), nil
-	})})
-	for _, name := range []string{
-		"", ".", "a.", ".a", "a..b", "A.example", "a b", "a\x00b", "ü.example", "127.0.0.1", "127.1", "0x7f.1", "a.0x7f", "0x",
-		"2130706433", "::1", "[::1]", "a:443", "*.example.com", ";40;STA01", strings.Repeat("a", 64), strings.Repeat("a.", 127) + "a",
-	} {
-		if _, err := r.Resolve(t.Context(), name); !errors.Is(err, ErrNotFound) {
+	r := newResolver(t, Config{Zones: []Zone{{Suffix: "internal", Servers: unasked{t}}}})
+	special := []string{"localhost", "www.localhost", "a.invalid", "a.b.onion", DeviceDNS}
+	for _, name := range append(special, strangeNames...) {
+		_, err := r.Resolve(t.Context(), name)
+		if !errors.Is(err, ErrNotFound) {
+			t.Errorf("%q: %v", name, err)
+		}
+		if len(name) > 2 && !slices.Contains(special, name) && strings.Contains(err.Error(), name) {
+			t.Errorf("%q is in its error: %v", name, err)
+		}
+		records, err := r.Look(t.Context(), name, dns.TypeA)
+		if slices.Contains(special, name) {
+			if err != nil || records.Rcode != dns.RcodeNameError {
+				t.Errorf("%q: %+v, %v", name, records, err)
+			}
+		} else if !errors.Is(err, ErrNotFound) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
 }
 
-func TestAnswersAreBounded(t *testing.T) {
-	var many []netip.Addr
-	for i := range 100 {
-		many = append(many, netip.AddrFrom4([4]byte{8, 8, 8, byte(i / 2)})) // each twice
+func TestASpecialNameInAZone(t *testing.T) {
+	inside := newServer(t, "10.0.0.53", "a.onion. 60 IN A 10.0.0.1", "notlocalhost. 60 IN A 8.8.8.8")
+	r := newResolver(t, Config{Zones: []Zone{{Suffix: "onion", Servers: inside}}, Public: inside})
+	for _, name := range []string{"a.onion", "notlocalhost"} {
+		mustResolve(t, r, name)
 	}
-	system := systemFunc(func(context.Context, string) ([]netip.Addr, error) { return many, nil })
-	for limit, want := range map[int]int{0: 32, 3: 3, 1000: 50} {
-		answer, err := newResolver(t, Config{System: system, MaxAddrs: limit}).Resolve(t.Context(), "a.example")
-		if err != nil || len(answer.Addrs) != want || answer.Addrs[0] != many[0] {
-			t.Errorf("limit %d: %d addresses, %v; want %d", limit, len(answer.Addrs), err, want)
+}
+
+func TestAnswersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines []string
+		for i := range 50 {
+			a, aaaa := fmt.Sprintf("two.example. 60 IN A 8.8.8.%d", i), fmt.Sprintf("two.example. 60 IN AAAA 2001:db8::%d", i)
+			lines = append(lines, a, aaaa, strings.Replace(a, "two", "four", 1), strings.Replace(aaaa, "two", "six", 1))
+			if i < 3 {
+				lines = append(lines, strings.Replace(a, "two", "few4", 1), strings.Replace(aaaa, "two", "few4", 1))
+			}
+		}
+		public := newServer(t, "9.9.9.9", lines...)
+		for _, c := range []struct {
+			name            string
+			limit, all, six int
+		}{
+			{"two.example", 0, 32, 16}, {"two.example", 3, 3, 1}, {"two.example", 1, 1, 0}, {"two.example", 1000, 100, 50},
+			{"four.example", 0, 32, 0}, {"six.example", 0, 32, 32}, {"few4.example", 5, 5, 2}, {"few4.example", 0, 6, 3},
+		} {
+			answer, err := newResolver(t, Config{Public: public, MaxAddrs: c.limit}).Resolve(t.Context(), c.name)
+			six := 0
+			for _, addr := range answer.Addrs {
+				if addr.Is6() {
+					six++
+				}
+			}
+			if err != nil || len(answer.Addrs) != c.all || six != c.six {
+				t.Errorf("%s, limit %d: %d addresses, %d of them IPv6, %v; want %d and %d", c.name, c.limit, len(answer.Addrs), six, err, c.all, c.six)
+			}
+		}
+	})
+}
+
+func TestZonesByLongestSuffix(t *testing.T) {
+	server := func(addr string) *nameServer { return newServer(t, addr) }
+	corp, mail, single, public := server("10.0.0.1"), server("10.0.0.2"), server("10.0.0.3"), server("9.9.9.9")
+	r := newResolver(t, Config{Public: public, Zones: []Zone{
+		{Suffix: "example.com", Servers: corp}, {Suffix: "mail.example.com", Servers: mail},
+		{Suffix: "corp", Servers: single}, {Suffix: "out.example.com"},
+	}})
+	for _, c := range []struct {
+		name   string
+		server *nameServer
+		source string
+	}{
+		{"example.com", corp, "zone example.com"},
+		{"a.b.example.com", corp, "zone example.com"},
+		{"xmail.example.com", corp, "zone example.com"},
+		{"mail.example.com", mail, "zone mail.example.com"},
+		{"a.mail.example.com", mail, "zone mail.example.com"},
+		{"badexample.com", public, "public"},
+		{"com", public, "public"},
+		{"example.com.evil.example", public, "public"},
+		{"out.example.com", public, "zone out.example.com"},
+		{"www.out.example.com", public, "zone out.example.com"},
+		{"corp", single, "zone corp"},
+		{"intranet.corp", single, "zone corp"},
+		{"intranet", public, "public"},
+	} {
+		for _, s := range []*nameServer{corp, mail, single, public} {
+			want := []string{c.name + " TXT"}
+			if s != c.server {
+				want = nil
+			} else {
+				records, err := r.Look(t.Context(), c.name, dns.TypeTXT)
+				if err != nil || records.Source != c.source || records.Server != s.server.String() {
+					t.Errorf("%s: %+v, %v; want %s", c.name, records, err, c.source)
+				}
+			}
+			defer s.wantAsked(t) // and nobody is asked twice
+			s.wantAsked(t, want...)
 		}
 	}
 }
 
 func TestKindsOfFailure(t *testing.T) {
+	nxdomain := func(_ upstream.Question, m *dns.Msg) { m.Rcode, m.Answer = dns.RcodeNameError, nil }
+	empty := func(_ upstream.Question, m *dns.Msg) { m.Answer = nil }
+	failing := errors.New("10.0.0.53: SERVFAIL")
 	for what, c := range map[string]struct {
-		err  error
-		want error
+		before func(context.Context, upstream.Question) error
+		twist  func(upstream.Question, *dns.Msg)
+		want   error
+		cause  error
+		text   string
 	}{
-		"no such host":   {&net.DNSError{Err: "no such host", IsNotFound: true}, ErrNotFound},
-		"server timeout": {&net.DNSError{Err: "i/o timeout", IsTimeout: true}, ErrTimeout},
-		"deadline":       {context.DeadlineExceeded, ErrTimeout},
-		"server failure": {&net.DNSError{Err: "server misbehaving", IsTemporary: true}, ErrFailed},
-		"anything":       {errors.New("anything"), ErrFailed},
-		"empty answer":   {nil, ErrNotFound},
+		"no such name":     {twist: nxdomain, want: ErrNotFound, text: "splitdns: a.example: no such name (zone example, 10.0.0.53: NXDOMAIN)"},
+		"no address":       {twist: empty, want: ErrNotFound, text: "splitdns: a.example: no such name: it has no address (zone example, 10.0.0.53)"},
+		"timeout upstream": {before: fail(fmt.Errorf("10.0.0.53: %w", upstream.ErrTimeout)), want: ErrTimeout, cause: upstream.ErrTimeout, text: "splitdns: a.example: the look-up timed out: a.example A (zone example): 10.0.0.53: no answer in time"},
+		"deadline":         {before: fail(context.DeadlineExceeded), want: ErrTimeout, cause: context.DeadlineExceeded},
+		"anything":         {before: fail(failing), want: ErrFailed, cause: failing, text: "splitdns: a.example: the look-up failed: a.example A (zone example): 10.0.0.53: SERVFAIL"},
+		"failure upstream": {before: fail(fmt.Errorf("all: %w", upstream.ErrFailed)), want: ErrFailed, cause: upstream.ErrFailed},
+		"rcode":            {twist: func(_ upstream.Question, m *dns.Msg) { m.Rcode = dns.RcodeRefused }, want: ErrFailed, text: "splitdns: a.example: the look-up failed: a.example A (zone example): 10.0.0.53 answered REFUSED"},
+		"strange rcode":    {twist: func(_ upstream.Question, m *dns.Msg) { m.Rcode = 12 }, want: ErrFailed},
+		"truncated":        {twist: func(_ upstream.Question, m *dns.Msg) { m.Truncated = true }, want: ErrFailed},
 	} {
-		r := newResolver(t, Config{System: systemFunc(func(context.Context, string) ([]netip.Addr, error) { return nil, c.err })})
-		_, err := r.Resolve(t.Context(), "a.example")
-		for _, kind := range []error{ErrNotFound, ErrTimeout, ErrFailed} {
-			if errors.Is(err, kind) != (kind == c.want) {
-				t.Errorf("%s: %v; is it %v?", what, err, kind)
+		t.Run(what, func(t *testing.T) {
+			server := newServer(t, "10.0.0.53", "a.example. 60 IN A 10.0.0.1")
+			server.before, server.twist = c.before, c.twist
+			r := newResolver(t, Config{Zones: []Zone{{Suffix: "example", Servers: server}}})
+			_, err := r.Resolve(t.Context(), "a.example")
+			for _, kind := range []error{ErrNotFound, ErrTimeout, ErrFailed} {
+				if errors.Is(err, kind) != (kind == c.want) {
+					t.Errorf("%v; is it %v?", err, kind)
+				}
 			}
-		}
-		if c.err != nil && !errors.Is(err, c.err) {
-			t.Errorf("%s: %v lost its cause", what, err)
+			if c.cause != nil && !errors.Is(err, c.cause) {
+				t.Errorf("%v lost its cause", err)
+			}
+			if c.text != "" && err.Error() != c.text {
+				t.Errorf("%v\nwant %s", err, c.text)
+			}
+			records, err := r.Look(t.Context(), "a.example", dns.TypeA)
+			if c.want == ErrNotFound {
+				if err != nil || len(records.RRs) != 0 || (records.Rcode == dns.RcodeNameError) != (what == "no such name") {
+					t.Errorf("Look: %+v, %v", records, err)
+				}
+			} else if !errors.Is(err, c.want) {
+				t.Errorf("Look: %v", err)
+			}
+		})
+	}
+}
+
+// TestOneFamilyWillDo has the other family in every kind of trouble.
+func TestOneFamilyWillDo(t *testing.T) {
+	for what, c := range map[string]struct {
+		before func(ctx context.Context, q upstream.Question) error
+		twist  func(q upstream.Question, m *dns.Msg)
+	}{
+		"fails":        {before: fail(errors.New("broken"))},
+		"no records":   {twist: func(_ upstream.Question, m *dns.Msg) { m.Answer = nil }},
+		"no such name": {twist: func(_ upstream.Question, m *dns.Msg) { m.Answer, m.Rcode = nil, dns.RcodeNameError }},
+	} {
+		for broken, want := range map[uint16][]netip.Addr{dns.TypeA: addrs("2001:db8::1"), dns.TypeAAAA: addrs("192.0.2.1")} {
+			server := newServer(t, "10.0.0.53", "a.example. 60 IN A 192.0.2.1", "a.example. 60 IN AAAA 2001:db8::1")
+			server.before = func(ctx context.Context, q upstream.Question) error {
+				if q.Type == broken && c.before != nil {
+					return c.before(ctx, q)
+				}
+				return nil
+			}
+			server.twist = func(q upstream.Question, m *dns.Msg) {
+				if q.Type == broken && c.twist != nil {
+					c.twist(q, m)
+				}
+			}
+			answer, err := newResolver(t, Config{Public: server}).Resolve(t.Context(), "a.example")
+			if err != nil || !slices.Equal(answer.Addrs, want) {
+				t.Errorf("%s %s: %v, %v", dns.Type(broken), what, answer, err)
+			}
 		}
 	}
 }
 
-// waiting is a system that answers when it is told to, and counts.
-type waiting struct {
-	answer chan []netip.Addr
-	calls  atomic.Int64
-	ended  atomic.Int64 // look-ups that the context ended
-}
-
-func (w *waiting) LookupNetIP(ctx context.Context, _, _ string) ([]netip.Addr, error) {
-	w.calls.Add(1)
-	select {
-	case found := <-w.answer:
-		return found, nil
-	case <-ctx.Done():
-		w.ended.Add(1)
-		return nil, ctx.Err()
+func TestClosed(t *testing.T) {
+	public := newServer(t, "9.9.9.9", "a.example. 60 IN A 192.0.2.1", "b.example. 60 IN A 192.0.2.2")
+	r := newResolver(t, Config{Public: public, Hosts: map[string][]netip.Addr{"pin.example": addrs("10.0.0.1")}})
+	mustResolve(t, r, "a.example")
+	r.Close()
+	r.Close()
+	mustResolve(t, r, "a.example")
+	mustResolve(t, r, "pin.example")
+	if _, err := r.Resolve(t.Context(), "b.example"); !errors.Is(err, ErrFailed) {
+		t.Errorf("a closed resolver: %v", err)
 	}
-}
-
-// ask resolves in the background.
-func ask(ctx context.Context, r *Resolver, name string) chan error {
-	done := make(chan error, 1)
-	go func() {
-		_, err := r.Resolve(ctx, name)
-		done <- err
-	}()
-	return done
-}
-
-func TestCallersShareALookUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		system := &waiting{answer: make(chan []netip.Addr)}
-		r := newResolver(t, Config{System: system})
-		impatient, giveUp := context.WithCancel(t.Context())
-		first := ask(impatient, r, "a.example")
-		synctest.Wait()
-		var rest []chan error
-		for range 10 {
-			rest = append(rest, ask(t.Context(), r, "a.example"))
-		}
-		synctest.Wait()
-
-		giveUp() // also the one that began it may leave
-		if err := <-first; !errors.Is(err, context.Canceled) || !errors.Is(err, ErrFailed) {
-			t.Errorf("the one that gave up: %v", err)
-		}
-		synctest.Wait()
-		system.answer <- addrs("8.8.8.8")
-		for _, done := range rest {
-			if err := <-done; err != nil {
-				t.Errorf("one that waited: %v", err)
-			}
-		}
-		if system.calls.Load() != 1 || system.ended.Load() != 0 {
-			t.Errorf("%d look-ups, %d ended early; want 1 and 0", system.calls.Load(), system.ended.Load())
-		}
-	})
-}
-
-func TestTheLastCallerEndsTheLookUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		system := &waiting{answer: make(chan []netip.Addr)}
-		r := newResolver(t, Config{System: system})
-		began := time.Now()
-		ctx, giveUp := context.WithCancel(t.Context())
-		one, two := ask(ctx, r, "a.example"), ask(ctx, r, "a.example")
-		synctest.Wait()
-		giveUp()
-		<-one
-		<-two
-		synctest.Wait()
-		if system.calls.Load() != 1 || system.ended.Load() != 1 || time.Since(began) != 0 {
-			t.Errorf("%d look-ups, %d ended, after %v", system.calls.Load(), system.ended.Load(), time.Since(began))
-		}
-		// Whoever comes now gets a look-up of its own.
-		again := ask(t.Context(), r, "a.example")
-		synctest.Wait()
-		system.answer <- addrs("8.8.8.8")
-		if err := <-again; err != nil || system.calls.Load() != 2 {
-			t.Errorf("afterwards: %v, %d look-ups", err, system.calls.Load())
-		}
-	})
-}
-
-// TestASlowEndDisturbsNobody has a look-up that everybody left and that takes
-// its time to end: it must not take down the one that came after it.
-func TestASlowEndDisturbsNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var calls atomic.Int64
-		release := []chan struct{}{make(chan struct{}), make(chan struct{})}
-		r := newResolver(t, Config{System: systemFunc(func(context.Context, string) ([]netip.Addr, error) {
-			n := calls.Add(1)
-			if n > 2 {
-				return nil, errors.New("a third look-up")
-			}
-			<-release[n-1]
-			return addrs("8.8.8.8"), nil
-		})})
-		ctx, giveUp := context.WithCancel(t.Context())
-		left := ask(ctx, r, "a.example")
-		synctest.Wait()
-		giveUp()
-		<-left
-		second := ask(t.Context(), r, "a.example")
-		synctest.Wait()
-		close(release[0])
-		synctest.Wait()
-		joined := ask(t.Context(), r, "a.example")
-		synctest.Wait()
-		close(release[1])
-		for _, done := range []chan error{second, joined} {
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
-		}
-		if calls.Load() != 2 {
-			t.Errorf("%d look-ups, want 2", calls.Load())
-		}
-	})
-}
-
-func TestLimitsOfTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newResolver(t, Config{System: &waiting{}, Timeout: 3 * time.Second})
-		began := time.Now()
-		if _, err := r.Resolve(t.Context(), "a.example"); !errors.Is(err, ErrTimeout) || time.Since(began) != 3*time.Second {
-			t.Errorf("by the resolver: %v after %v", err, time.Since(began))
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		began = time.Now()
-		if _, err := r.Resolve(ctx, "a.example"); !errors.Is(err, ErrTimeout) || time.Since(began) != time.Second {
-			t.Errorf("by the caller: %v after %v", err, time.Since(began))
-		}
-		gone, cancelGone := context.WithCancel(t.Context())
-		cancelGone()
-		if _, err := r.Resolve(gone, "a.example"); !errors.Is(err, context.Canceled) {
-			t.Errorf("gone before it asked: %v", err)
-		}
-	})
-	// Names differ, so they share nothing, and none waits for another.
-	synctest.Test(t, func(t *testing.T) {
-		system := &waiting{}
-		r := newResolver(t, Config{System: system, Timeout: time.Second})
-		began := time.Now()
-		one, two := ask(t.Context(), r, "a.example"), ask(t.Context(), r, "b.example")
-		<-one
-		<-two
-		if system.calls.Load() != 2 || time.Since(began) != time.Second {
-			t.Errorf("%d look-ups in %v", system.calls.Load(), time.Since(began))
-		}
-	})
 }

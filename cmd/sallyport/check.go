@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -13,47 +14,62 @@ import (
 
 func newCheck() *cobra.Command {
 	var file string
-	var asJSON bool
+	var asJSON, online bool
 	cmd := &cobra.Command{
 		Use:   "check --config FILE",
 		Short: "Find every mistake in a configuration file",
-		Long: `Find every mistake in a configuration file, and say line and column.
+		Long: `Find every mistake in a configuration file, and say line and column: what cannot
+be run, and what runs and is not what devices need (sallyport policy lint).
 
-Nothing is written and nothing is looked up. Known settings whose part is not
-built yet are named: as warnings, or as mistakes where to ignore them would
-change what is allowed, trusted or stored. Exit code 1 if there are mistakes.`,
+Nothing is written, and nothing is looked up without --online. Known settings
+whose part is not built yet are named: as warnings, or as mistakes where to
+ignore them would change what is allowed, trusted or stored. Exit code 1 if there
+are mistakes.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, diagnostics := config.Load(file)
+			c, diagnostics := config.Examine(file)
 			if c != nil {
-				diagnostics = append(diagnostics, checkCertificates(c)...)
-			}
-			if asJSON {
-				answer := struct {
-					OK          bool               `json:"ok"`
-					Diagnostics config.Diagnostics `json:"diagnostics"`
-				}{!diagnostics.HasErrors(), diagnostics}
-				if answer.Diagnostics == nil {
-					answer.Diagnostics = config.Diagnostics{}
+				if !diagnostics.HasErrors() {
+					diagnostics = append(diagnostics, checkCertificates(c)...)
 				}
-				if err := json.NewEncoder(cmd.OutOrStdout()).Encode(answer); err != nil {
-					return err
-				}
-			} else {
-				fmt.Fprint(cmd.OutOrStdout(), diagnostics)
+				diagnostics = append(diagnostics, lintPolicies(c)...)
 			}
-			if diagnostics.HasErrors() {
-				return no(errSaid)
+			if online && !diagnostics.HasErrors() {
+				diagnostics = append(diagnostics, lintNames(cmd.Context(), c)...)
 			}
-			if !asJSON {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: good\n", file)
-			}
-			return nil
+			return verdict(cmd.OutOrStdout(), file, diagnostics, asJSON)
 		},
 	}
 	configFlag(cmd, &file)
+	cmd.Flags().BoolVar(&online, "online", false, "look the listed names up, inside and outside, if there is no mistake yet")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// verdict prints what there is to say of a file, and is its exit code.
+func verdict(out io.Writer, file string, found config.Diagnostics, asJSON bool) error {
+	found = found.Sorted()
+	if asJSON {
+		answer := struct {
+			OK          bool               `json:"ok"`
+			Diagnostics config.Diagnostics `json:"diagnostics"`
+		}{!found.HasErrors(), found}
+		if answer.Diagnostics == nil {
+			answer.Diagnostics = config.Diagnostics{}
+		}
+		if err := json.NewEncoder(out).Encode(answer); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprint(out, found)
+	}
+	if found.HasErrors() {
+		return no(errSaid)
+	}
+	if !asJSON {
+		fmt.Fprintf(out, "%s: good\n", file)
+	}
+	return nil
 }
 
 // checkCertificates looks into the certificates of mode files. Other commands

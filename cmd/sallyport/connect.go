@@ -1,17 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os/signal"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sallyport/sallyport/certs"
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
@@ -24,8 +27,11 @@ import (
 // connectFlags are what connect is told.
 type connectFlags struct {
 	config, gateway, serverName, ca string
-	ticketFile, services, split     string
-	listen, user                    string
+	ticketFile, services            string
+	split, splitDNS                 string
+	suffixes, localDNS              string
+	listen, httpListen, dnsListen   string
+	user                            string
 	asJSON                          bool
 }
 
@@ -33,15 +39,29 @@ func newConnect() *cobra.Command {
 	var flags connectFlags
 	cmd := &cobra.Command{
 		Use:   "connect --gateway HOST:PORT --ticket-file FILE [--services LIST] [--split-tunnel MODE]",
-		Short: "Be the device: a local SOCKS5 proxy that opens tunnels through a gateway",
-		Long: `Be the device: a local SOCKS5 proxy that opens tunnels through a gateway.
+		Short: "Be the device: local proxies and DNS that go through a gateway",
+		Long: `Be the device: a local SOCKS5 proxy that opens tunnels through a gateway, and if
+told so an HTTP proxy and a DNS server beside it.
 
-It listens on loopback and wants a password, printed once. Names are passed on as
-names (socks5h). The split tunnel says what goes through the gateway:
+All listen on loopback. The proxies want a password, printed once. Names are
+passed on as names (socks5h). The split tunnel says what goes through the gateway:
 
   on        the listed services; the rest goes straight out
   off       everything; the gateway refuses what is not listed
   reverse   all but the listed services
+
+Split DNS says whose DNS is asked for names at or below the suffixes:
+
+  remote    the gateway's
+  local     the local one
+  both      the gateway's, and the local one if that has no answer
+
+All other names are asked of the local DNS, and found there for what goes straight
+out. In every mode the gateway's own name stays outside, and a name without a dot
+goes through the gateway only. With --config, network access unrestricted sends
+nothing to the gateway.
+
+The HTTP proxy's listener has a PAC file for browsers at /proxy.pac.
 
 The ticket file holds the ticket alone, on one line, and is read again for each
 tunnel, so a new one can be put there at any time.`,
@@ -53,14 +73,19 @@ tunnel, so a new one can be put there at any time.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&flags.config, "config", "", "find gateway, CA, services and split tunnel in this configuration `FILE`")
+	f.StringVar(&flags.config, "config", "", "find gateway, CA, services and split rules in this configuration `FILE`")
 	f.StringVar(&flags.gateway, "gateway", "", "the gateway's `HOST:PORT`")
 	f.StringVar(&flags.serverName, "server-name", "", "the `NAME` that its certificate must have (default: its host)")
 	f.StringVar(&flags.ca, "ca", "", "PEM `FILE` of roots to trust (default: the system's)")
 	f.StringVar(&flags.ticketFile, "ticket-file", "", "`FILE` with the ticket (required)")
 	f.StringVar(&flags.services, "services", "", "the `LIST` of services, host:port,host:port without blanks")
 	f.StringVar(&flags.split, "split-tunnel", "", "`MODE`: on, off or reverse (default off)")
-	f.StringVar(&flags.listen, "listen", "127.0.0.1:1080", "where to listen; loopback only")
+	f.StringVar(&flags.splitDNS, "split-dns", "", "`MODE`: remote, local or both (default both)")
+	f.StringVar(&flags.suffixes, "dns-suffixes", "", "the `LIST` of zones that the gateway's DNS is asked about, example.com,corp")
+	f.StringVar(&flags.localDNS, "local-dns", "", "the `ADDRESS:PORT` of the local DNS (default: the first of /etc/resolv.conf)")
+	f.StringVar(&flags.listen, "listen", "127.0.0.1:1080", "where to listen for SOCKS5; loopback only")
+	f.StringVar(&flags.httpListen, "http-listen", "", "where to listen as an HTTP proxy, such as 127.0.0.1:8118; loopback only")
+	f.StringVar(&flags.dnsListen, "dns-listen", "", "where to answer DNS, such as 127.0.0.1:5353; loopback only")
 	f.StringVar(&flags.user, "user", "", "the user name to claim; gateways log it and do not trust it")
 	f.BoolVar(&flags.asJSON, "json", false, "print where it listens, and the password, as JSON")
 	if err := cmd.MarkFlagRequired("ticket-file"); err != nil {
@@ -76,6 +101,7 @@ func (f *connectFlags) run(ctx context.Context, stdout, stderr io.Writer) error 
 	}
 	c.Hooks = connect.Hooks{
 		Tunnel:  func(t connect.Tunnel) { fmt.Fprintln(stderr, t) },
+		Lookup:  func(l connect.Lookup) { fmt.Fprintln(stderr, l) },
 		Refused: func(err error) { fmt.Fprintln(stderr, "local client refused:", tunnel.SafeText(err.Error(), 200)) },
 		AcceptError: func(err error, wait time.Duration) {
 			fmt.Fprintf(stderr, "cannot accept, trying again in %v: %v\n", wait, err)
@@ -88,32 +114,102 @@ func (f *connectFlags) run(ctx context.Context, stdout, stderr io.Writer) error 
 	if _, err := c.Ticket(); err != nil {
 		return usage(err)
 	}
-	listener, err := proxy.Listen(ctx)
+	doors, err := openDoors(ctx, proxy, c)
 	if err != nil {
 		return err
 	}
-	if err := f.announce(stdout, listener.Addr().String(), proxy.Password(), exampleURL(c.Services)); err != nil {
-		listener.Close()
-		return err
+	if err := f.announce(stdout, doors, proxy.Password(), exampleURL(c.Services)); err != nil {
+		return errors.Join(err, doors.close())
 	}
-	err = proxy.Serve(ctx, listener)
+	err = doors.serve(ctx)
 	if ctx.Err() != nil {
 		return nil // told to stop
 	}
 	return err
 }
 
-// announce is the one time that the password is shown.
-func (f *connectFlags) announce(w io.Writer, address, password, example string) error {
-	if f.asJSON {
-		return json.NewEncoder(w).Encode(struct {
-			Listen   string `json:"listen"`
-			User     string `json:"user"`
-			Password string `json:"password"`
-		}{address, connect.LocalUser, password})
+// doors are what connect listens at. The HTTP proxy and DNS may be nil.
+type doors struct {
+	proxy       *connect.Proxy
+	socks, http net.Listener
+	dns         *connect.DNSListener
+}
+
+// openDoors opens all of them or none.
+func openDoors(ctx context.Context, proxy *connect.Proxy, c *connect.Config) (*doors, error) {
+	d := &doors{proxy: proxy}
+	var err error
+	d.socks, err = proxy.Listen(ctx)
+	if err == nil && c.HTTPListen != "" {
+		d.http, err = proxy.ListenHTTP(ctx)
 	}
-	_, err := fmt.Fprintf(w, "SOCKS5 on %s; Ctrl-C stops it. For example:\n\n  curl --proxy socks5h://%s:%s@%s %s\n\n",
-		address, connect.LocalUser, password, address, example)
+	if err == nil && c.DNSListen != "" {
+		d.dns, err = proxy.ListenDNS(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+// close is for doors that are not served.
+func (d *doors) close() error {
+	var errs []error
+	if d.socks != nil {
+		errs = append(errs, d.socks.Close())
+	}
+	if d.http != nil {
+		errs = append(errs, d.http.Close())
+	}
+	if d.dns != nil {
+		errs = append(errs, d.dns.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// serve returns when all have ended; if one fails, so do the others.
+func (d *doors) serve(ctx context.Context) error {
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error { return d.proxy.Serve(ctx, d.socks) })
+	if d.http != nil {
+		all.Go(func() error { return d.proxy.ServeHTTPProxy(ctx, d.http) })
+	}
+	if d.dns != nil {
+		all.Go(func() error { return d.proxy.ServeDNS(ctx, d.dns) })
+	}
+	return all.Wait()
+}
+
+// announce is the one time that the password is shown.
+func (f *connectFlags) announce(w io.Writer, d *doors, password, example string) error {
+	said := struct {
+		Listen   string `json:"listen"`
+		User     string `json:"user"`
+		Password string `json:"password"`
+		HTTP     string `json:"http,omitempty"`
+		PAC      string `json:"pac,omitempty"`
+		DNS      string `json:"dns,omitempty"`
+	}{Listen: d.socks.Addr().String(), User: connect.LocalUser, Password: password}
+	if d.http != nil {
+		said.HTTP = d.http.Addr().String()
+		said.PAC = "http://" + said.HTTP + connect.PACPath
+	}
+	if d.dns != nil {
+		said.DNS = d.dns.Addr().String()
+	}
+	if f.asJSON {
+		return json.NewEncoder(w).Encode(said)
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "SOCKS5 on %s; Ctrl-C stops it. For example:\n\n  curl --proxy socks5h://%s:%s@%s %s\n\n",
+		said.Listen, said.User, password, said.Listen, example)
+	if said.HTTP != "" {
+		fmt.Fprintf(&text, "HTTP proxy on %s, same user and password; for browsers %s\n", said.HTTP, said.PAC)
+	}
+	if said.DNS != "" {
+		fmt.Fprintf(&text, "DNS on %s, UDP and TCP\n", said.DNS)
+	}
+	_, err := io.WriteString(w, text.String())
 	return err
 }
 
@@ -134,10 +230,14 @@ func exampleURL(services []policy.Service) string {
 // connectConfig puts together what flags and file say; flags win.
 func (f *connectFlags) connectConfig(stderr io.Writer) (*connect.Config, error) {
 	c := &connect.Config{
-		Listen: f.listen, Gateway: f.gateway, ServerName: f.serverName, User: f.user,
+		Listen: f.listen, HTTPListen: f.httpListen, DNSListen: f.dnsListen, LocalDNS: f.localDNS,
+		Gateway: f.gateway, ServerName: f.serverName, User: f.user,
 		Ticket: func() (string, error) { return readTicket(f.ticketFile) },
 	}
-	services, split := f.services, f.split
+	if f.suffixes != "" {
+		c.Suffixes = strings.Split(f.suffixes, ",")
+	}
+	rules := splitRules{f.services, f.split, f.splitDNS}
 	if f.config != "" {
 		file, err := loadConfig(f.config, stderr)
 		if err != nil {
@@ -146,12 +246,7 @@ func (f *connectFlags) connectConfig(stderr io.Writer) (*connect.Config, error) 
 		if file.Gateway == nil {
 			return nil, usage(fmt.Errorf("%s has no gateway section", f.config))
 		}
-		if services == "" {
-			services = file.Gateway.Policy.BackgroundServices
-		}
-		if split == "" {
-			split = file.Gateway.Policy.SplitTunnel
-		}
+		rules.fromFile(c, file)
 		if err := fromFile(c, file, f.ca == ""); err != nil {
 			return nil, err
 		}
@@ -166,20 +261,45 @@ func (f *connectFlags) connectConfig(stderr io.Writer) (*connect.Config, error) 
 		}
 		c.RootCAs = roots
 	}
-	var err error
-	if c.Services, err = policy.ParseServices(services); err != nil {
-		return nil, usage(fmt.Errorf("--services: %w", err))
-	}
-	if split == "" {
-		split = "off"
-	}
-	if c.SplitTunnel, err = connect.ParseMode(split); err != nil {
-		return nil, usage(fmt.Errorf("--split-tunnel: %w", err))
-	}
-	if c.SplitTunnel != connect.Off && len(c.Services) == 0 {
-		return nil, usage(fmt.Errorf("--split-tunnel %s goes by --services, which is empty", split))
+	if err := rules.parse(c); err != nil {
+		return nil, usage(err)
 	}
 	return c, nil
+}
+
+// splitRules are the rules of the split as they are written; "" is not said.
+type splitRules struct {
+	services, tunnel, dns string
+}
+
+// fromFile takes from a configuration file what flags have left open.
+func (r *splitRules) fromFile(c *connect.Config, file *config.Config) {
+	written := file.Gateway.Policy
+	r.services = cmp.Or(r.services, written.BackgroundServices)
+	r.tunnel = cmp.Or(r.tunnel, written.SplitTunnel)
+	r.dns = cmp.Or(r.dns, written.SplitDNS)
+	c.NetworkAccess, c.WebDomains = written.NetworkAccess, written.WebDomains
+	if c.Suffixes == nil {
+		for _, zone := range file.SplitDNS.Zones {
+			c.Suffixes = append(c.Suffixes, zone.Suffix)
+		}
+	}
+}
+
+func (r *splitRules) parse(c *connect.Config) (err error) {
+	if c.Services, err = policy.ParseServices(r.services); err != nil {
+		return fmt.Errorf("--services: %w", err)
+	}
+	if c.SplitTunnel, err = connect.ParseMode(cmp.Or(r.tunnel, "off")); err != nil {
+		return fmt.Errorf("--split-tunnel: %w", err)
+	}
+	if c.SplitDNS, err = connect.ParseDNSMode(cmp.Or(r.dns, "both")); err != nil {
+		return fmt.Errorf("--split-dns: %w", err)
+	}
+	if c.SplitTunnel != connect.Off && len(c.Services) == 0 && len(c.WebDomains) == 0 && c.NetworkAccess != "unrestricted" {
+		return fmt.Errorf("--split-tunnel %s goes by --services, which is empty", r.tunnel)
+	}
+	return nil
 }
 
 // fromFile takes the gateway, and whom to trust, out of a configuration file.

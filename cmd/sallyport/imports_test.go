@@ -32,14 +32,18 @@ var house = map[string]struct {
 	"sta/follow":               {[]string{"sta/revlog", "sta/ticket"}, "a gateway's side of an authority must work across the network, so it may not reach into one"},
 	"tunnel/socks":             {nil, "a wire format needs nobody"},
 	"tunnel":                   {[]string{"tunnel/socks"}, "carriers know nothing of tickets and policy"},
-	"splitdns":                 {nil, "names are resolved alike whoever asks"},
+	"splitdns":                 {[]string{"splitdns/stub", "splitdns/upstream"}, "names are resolved alike whoever asks"},
+	"splitdns/upstream":        {nil, "a DNS server is asked the same way whoever's zone it is"},
+	"splitdns/stub":            {nil, "questions are read the same way whoever answers them"},
 	"certs":                    {nil, "an identity does not depend on what is served with it"},
 	"gateway/policy":           {nil, "a decision must be repeatable from its arguments alone"},
+	"gateway/policy/lint":      {[]string{"gateway/policy"}, "a policy is judged by itself, without gateway, network or clock"},
+	"gateway/policy/export":    {[]string{"gateway/policy"}, "what devices are told is made of the policy alone"},
 	"gateway":                  {[]string{"tunnel", "tunnel/socks", "gateway/policy", "sta/ticket"}, "the gateway meets authorities, resolvers and logs through interfaces and hooks"},
 	"bench/standin":            {nil, "the stand-in mail server must be a black box to the gateway"},
 
-	"cmd/sallyport/internal/config":  {[]string{"gateway/policy", "sta", "sta/ticket"}, "reading a file starts nothing; it borrows the rules for services, keys and pins"},
-	"cmd/sallyport/internal/connect": {[]string{"certs", "gateway/policy", "tunnel", "tunnel/socks"}, "the device's side knows of the gateway only what goes over the wire"},
+	"cmd/sallyport/internal/config":  {[]string{"gateway/policy", "splitdns/upstream", "sta", "sta/ticket"}, "reading a file starts nothing; it borrows the rules for services, DNS servers, keys and pins"},
+	"cmd/sallyport/internal/connect": {[]string{"certs", "gateway/policy", "gateway/policy/export", "splitdns/stub", "tunnel", "tunnel/socks"}, "the device's side knows of the gateway only what goes over the wire"},
 }
 
 // wired may import all: they are where the parts meet.
@@ -54,6 +58,7 @@ var outside = map[string][]string{
 	"github.com/redis/go-redis/v9": {"sta/redisstore", "sta/redisstore/redistest"},
 	"github.com/golang-jwt/jwt/v5": {"sta/ticket"},
 	"github.com/armon/go-socks5":   {"tunnel", "tunnel/socks"},
+	"github.com/miekg/dns":         {"splitdns", "splitdns/stub", "splitdns/upstream"},
 }
 
 func TestImports(t *testing.T) {

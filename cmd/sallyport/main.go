@@ -80,7 +80,7 @@ Begin with:  sallyport demo`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.AddCommand(
-		newDemo(), newServe(), newCheck(), newSTA(), newTicket(), newConnect(), newVersion(),
+		newDemo(), newServe(), newCheck(), newSTA(), newTicket(), newPolicy(), newConnect(), newVersion(),
 	)
 	mistakesAreUsage(root)
 	return root

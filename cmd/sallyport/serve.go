@@ -38,7 +38,7 @@ func newServe() *cobra.Command {
 				return usage(errSaid)
 			}
 			log := newLogger(c, cmd.ErrOrStderr())
-			logDiagnostics(log, diagnostics)
+			logDiagnostics(log, append(diagnostics, lintPolicies(c)...))
 			return serve(cmd.Context(), file, c, log)
 		},
 	}
@@ -103,8 +103,11 @@ func serve(ctx context.Context, file string, c *config.Config, log zerolog.Logge
 // reload puts a changed file in force, or says why not.
 func reload(n *node.Node, file string, log zerolog.Logger) {
 	c, diagnostics := config.Load(file)
+	if c != nil {
+		diagnostics = append(diagnostics, lintPolicies(c)...)
+	}
 	logDiagnostics(log, diagnostics)
-	if diagnostics.HasErrors() {
+	if c == nil {
 		log.Error().Str("event", "reload_failed").Msg("the file has mistakes; nothing changed")
 		return
 	}

@@ -37,7 +37,8 @@ type AddressConfig struct {
 
 // Zone is a part of the name space with private addresses.
 type Zone struct {
-	// Suffix is a normalised name; the zone holds it and all names below it.
+	// Suffix is a normalised name; the zone holds it and all names below it. Of
+	// two zones with one suffix the first counts.
 	Suffix string
 	// Allow are the private ranges that the zone's names may have.
 	Allow []netip.Prefix
@@ -50,7 +51,7 @@ type AddressRules struct {
 	local      map[netip.Addr]bool
 	ownNames   map[string][]uint16
 	pinned     map[pin]bool
-	zones      []Zone // longest suffix first
+	zones      map[string][]netip.Prefix // by suffix
 	nat64      []netip.Prefix
 }
 
@@ -68,6 +69,7 @@ func NewAddressRules(c AddressConfig) *AddressRules {
 		local:      make(map[netip.Addr]bool),
 		ownNames:   make(map[string][]uint16),
 		pinned:     make(map[pin]bool),
+		zones:      make(map[string][]netip.Prefix),
 	}
 	for _, own := range c.Own {
 		addr := plain(own.Addr())
@@ -88,11 +90,10 @@ func NewAddressRules(c AddressConfig) *AddressRules {
 		}
 	}
 	for _, zone := range c.Zones {
-		if zone.Suffix != "" {
-			r.zones = append(r.zones, Zone{zone.Suffix, slices.Clone(zone.Allow)})
+		if _, taken := r.zones[zone.Suffix]; !taken && zone.Suffix != "" {
+			r.zones[zone.Suffix] = slices.Clone(zone.Allow)
 		}
 	}
-	slices.SortStableFunc(r.zones, func(a, b Zone) int { return len(b.Suffix) - len(a.Suffix) })
 	for _, prefix := range c.NAT64 {
 		r.nat64 = append(r.nat64, prefix.Masked())
 	}
@@ -123,7 +124,8 @@ func (e *AddressError) Error() string {
 // listed IPv4 address, which no zone and no pin can hold, so that only a public
 // one can be dialled: to reach a private one, list a name and pin it.
 //
-// An address that carries others (see Classify) must pass with each of them.
+// An address that carries others (see Classify) must pass with each of them; the
+// error is about the strictest.
 func (r *AddressRules) Check(name string, to netip.AddrPort) error {
 	addr := to.Addr()
 	if !addr.IsValid() || addr.Zone() != "" || to.Port() == 0 {
@@ -132,22 +134,30 @@ func (r *AddressRules) Check(name string, to netip.AddrPort) error {
 	if slices.Contains(r.ownNames[name], to.Port()) {
 		return &AddressError{Own, addr, "the name is the gateway's own"}
 	}
-	all := faces(addr, r.nat64)
+	var room [manyFaces]netip.Addr
+	all := faces(room[:0], addr, r.nat64)
 	for _, face := range all {
 		if r.isOwn(face, to.Port()) {
 			return &AddressError{Own, addr, "a listener of the gateway or its authority"}
 		}
 	}
+	worst, strictest, why := addr, Public, ""
 	for _, face := range all {
 		class := r.classOf(face)
+		if class >= strictest {
+			continue
+		}
 		if reason := r.refuse(name, face, class); reason != "" {
-			if face != addr.Unmap() {
-				reason = "it carries " + face.String() + ", " + reason
-			}
-			return &AddressError{class, addr, reason}
+			worst, strictest, why = face, class, reason
 		}
 	}
-	return nil
+	if why == "" {
+		return nil
+	}
+	if worst != addr.Unmap() {
+		why = "it carries " + worst.String() + ", " + why
+	}
+	return &AddressError{strictest, addr, why}
 }
 
 // isOwn compares address and port. What listens on all addresses is also
@@ -198,17 +208,10 @@ func (r *AddressRules) isPinned(name string, addr netip.Addr) bool {
 // inZone asks the zone with the longest suffix, and no other: a narrower zone
 // that allows less is not widened by the one around it.
 func (r *AddressRules) inZone(name string, addr netip.Addr) bool {
-	for _, zone := range r.zones {
-		if !holds(zone.Suffix, name) {
-			continue
+	for suffix, more := name, true; more; _, suffix, more = strings.Cut(suffix, ".") {
+		if allow, ok := r.zones[suffix]; ok {
+			return slices.ContainsFunc(allow, func(p netip.Prefix) bool { return p.Contains(addr) })
 		}
-		return slices.ContainsFunc(zone.Allow, func(p netip.Prefix) bool { return p.Contains(addr) })
 	}
 	return false
-}
-
-// holds reports whether name is suffix or lies below it.
-func holds(suffix, name string) bool {
-	above, ok := strings.CutSuffix(name, suffix)
-	return ok && (above == "" || strings.HasSuffix(above, "."))
 }

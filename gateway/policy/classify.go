@@ -55,7 +55,8 @@ func Classify(addr netip.Addr) Class {
 		return Never
 	}
 	class := Public
-	for _, face := range faces(addr, nil) {
+	var room [manyFaces]netip.Addr
+	for _, face := range faces(room[:0], addr, nil) {
 		class = min(class, classifyFace(face))
 	}
 	return class

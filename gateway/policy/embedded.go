@@ -2,6 +2,10 @@ package policy
 
 import "net/netip"
 
+// manyFaces is room for those of any address, where one NAT64 prefix at most
+// holds it; more prefixes cost an allocation and nothing else.
+const manyFaces = 8
+
 // Prefixes with a meaning for what they carry.
 var (
 	nat64Known = netip.MustParsePrefix("64:ff9b::/96")   // RFC 6052 §2.1
@@ -25,12 +29,14 @@ var (
 //
 // The remaining forms, IPv4-compatible (::a.b.c.d) and IPv4-translated
 // (::ffff:0:a.b.c.d), lie outside the space that may be dialled at all.
-func faces(addr netip.Addr, nat64 []netip.Prefix) []netip.Addr {
+//
+// They are appended to all, which is empty, so that the caller can give room.
+func faces(all []netip.Addr, addr netip.Addr, nat64 []netip.Prefix) []netip.Addr {
 	addr = addr.Unmap()
+	all = append(all, addr)
 	if addr.Is4() {
-		return []netip.Addr{addr}
+		return all
 	}
-	all := []netip.Addr{addr}
 	b := addr.As16()
 	carry := func(b0, b1, b2, b3 byte) {
 		all = append(all, netip.AddrFrom4([4]byte{b0, b1, b2, b3}))
@@ -62,17 +68,19 @@ func faces(addr netip.Addr, nat64 []netip.Prefix) []netip.Addr {
 // the given length, by the table of RFC 6052 §2.2: byte 8 is always skipped. A
 // length that the table lacks gives 0.0.0.0, which is Never.
 func translated(b [16]byte, bits int) netip.Addr {
-	at := map[int][4]int{
-		32: {4, 5, 6, 7},
-		40: {5, 6, 7, 9},
-		48: {6, 7, 9, 10},
-		56: {7, 9, 10, 11},
-		64: {9, 10, 11, 12},
-		96: {12, 13, 14, 15},
+	switch bits {
+	case 32:
+		return netip.AddrFrom4([4]byte{b[4], b[5], b[6], b[7]})
+	case 40:
+		return netip.AddrFrom4([4]byte{b[5], b[6], b[7], b[9]})
+	case 48:
+		return netip.AddrFrom4([4]byte{b[6], b[7], b[9], b[10]})
+	case 56:
+		return netip.AddrFrom4([4]byte{b[7], b[9], b[10], b[11]})
+	case 64:
+		return netip.AddrFrom4([4]byte{b[9], b[10], b[11], b[12]})
+	case 96:
+		return netip.AddrFrom4([4]byte{b[12], b[13], b[14], b[15]})
 	}
-	i, ok := at[bits]
-	if !ok {
-		return netip.IPv4Unspecified()
-	}
-	return netip.AddrFrom4([4]byte{b[i[0]], b[i[1]], b[i[2]], b[i[3]]})
+	return netip.IPv4Unspecified()
 }

@@ -48,7 +48,7 @@ const (
 	HostTooLong    HostReason = "too_long"   // over 255 bytes as sent, 253 as a name
 	HostCredential HostReason = "credential" // begins with ';', so it is a ticket and no name
 	HostEncoding   HostReason = "encoding"   // not UTF-8
-	HostControl    HostReason = "control"    // NUL, a control or an invisible formatting character
+	HostControl    HostReason = "control"    // NUL, a control or an invisible character
 	HostBlank      HostReason = "blank"      // a blank of any kind
 	HostBracket    HostReason = "bracket"    // '[' or ']', as around IPv6 addresses in URLs
 	HostZone       HostReason = "zone"       // '%', as in the zone of an IPv6 address
@@ -109,8 +109,10 @@ func (r HostReason) text() string {
 //
 // Parsing is idempotent: the String of a result parses to the same result.
 func ParseHost(s string) (Host, error) {
-	if addr, err := netip.ParseAddr(s); err == nil && addr.Is4() {
-		return Host{Addr: addr}, nil
+	if mayBeQuad(s) {
+		if addr, err := netip.ParseAddr(s); err == nil && addr.Is4() {
+			return Host{Addr: addr}, nil
+		}
 	}
 	if r := refuseText(s); r != "" {
 		return Host{}, &HostError{r}
@@ -124,6 +126,12 @@ func ParseHost(s string) (Host, error) {
 		return Host{}, &HostError{r}
 	}
 	return Host{Name: name}, nil
+}
+
+// mayBeQuad spares names the making of an error that nobody reads.
+func mayBeQuad(s string) bool {
+	n := len(s)
+	return n > 0 && n <= len("255.255.255.255") && '0' <= s[n-1] && s[n-1] <= '9'
 }
 
 // HostOf makes a Host of what a carrier delivers: an address in binary if addr is
@@ -164,7 +172,7 @@ func refuseText(s string) HostReason {
 			// The two joiners are spelling in some scripts; IDNA knows where.
 		case unicode.IsSpace(r):
 			return HostBlank
-		case unicode.IsControl(r) || unicode.Is(unicode.Cf, r):
+		case unicode.IsControl(r) || unicode.In(r, invisible...):
 			return HostControl
 		case r == '[' || r == ']':
 			return HostBracket
@@ -173,6 +181,12 @@ func refuseText(s string) HostReason {
 		}
 	}
 	return ""
+}
+
+// invisible are the characters that show nothing. IDNA would drop most of them,
+// so that what an operator reads and what a client sent were not the same.
+var invisible = []*unicode.RangeTable{
+	unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point,
 }
 
 // normalise lower-cases and applies IDNA. Pure ASCII without A-labels needs no

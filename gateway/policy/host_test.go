@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // hostTricks are spellings that fooled gateways. An empty reason means that
@@ -195,6 +196,9 @@ func FuzzParseHost(f *testing.F) {
 	for _, trick := range hostTricks {
 		f.Add(trick.sent)
 	}
+	for _, trick := range readCorpus(f, "testdata/tricks.txt", 120) {
+		f.Add(trick.value)
+	}
 	f.Fuzz(func(t *testing.T, sent string) {
 		host, err := ParseHost(sent)
 		if err != nil {
@@ -218,6 +222,9 @@ func FuzzParseHost(f *testing.F) {
 				t.Fatalf("%q became the address %v", sent, host.Addr)
 			}
 			return
+		}
+		if strings.ContainsFunc(sent, func(r rune) bool { return unicode.In(r, invisible...) && r != '\u200c' && r != '\u200d' }) {
+			t.Fatalf("%+q became %q, and shows less than it holds", sent, host)
 		}
 		if len(host.Name) > 253 || strings.Trim(host.Name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
 			t.Fatalf("%q became the name %q", sent, host.Name)

@@ -10,27 +10,56 @@ import (
 type Policy struct {
 	name     string
 	snapshot string
-	services []Service
-	exchange []Host
-	// rules[i] is the ID of services[i]; built once, since Decide may not
+	access   string
+	// entries are what may be reached: the list, and behind it each web domain
+	// with either port. Nothing of it counts where the access is unrestricted.
+	entries []Service
+	listed  int // how many entries are the list
+	// rules[i] is the ID of entries[i]; built once, since Decide may not
 	// allocate.
 	rules    []string
-	denied   string
-	narrowed string
+	exchange []Host
+	ews      Host
+	exact    map[uint16][]string // what ExactNames returns
 	match    matcher
+	// miss and missAddress are the answers to what match does not have, and
+	// narrowed that to what the ticket's own list does not have.
+	miss, missAddress, narrowed Decision
 }
 
-func newPolicy(name string, services []Service, exchange []Host) *Policy {
+// newPolicy indexes what spec.check made of a spec.
+func newPolicy(name string, c *checked) *Policy {
 	p := &Policy{
-		name:     name,
-		services: services,
-		exchange: exchange,
-		denied:   name + "/deny",
-		narrowed: name + "/narrowed",
-		match:    newMatcher(services),
+		name: name, access: c.access,
+		entries: slices.Clip(c.services), listed: len(c.services),
+		exchange: c.exchange, ews: c.ews,
+		exact:       make(map[uint16][]string),
+		miss:        Decision{Rule: name + "/deny", Reason: NotListed},
+		missAddress: Decision{Rule: name + "/deny", Reason: AddressNotListed},
+		narrowed:    Decision{Rule: name + "/narrowed", Reason: Narrowed},
 	}
-	for i := range services {
+	for i := range c.services {
 		p.rules = append(p.rules, name+"/services["+strconv.Itoa(i+1)+"]")
+	}
+	for i, domain := range c.webDomains {
+		rule := name + "/web_domains[" + strconv.Itoa(i+1) + "]"
+		for _, port := range webPorts {
+			domain.Port = port
+			p.entries, p.rules = append(p.entries, domain), append(p.rules, rule)
+		}
+	}
+	if p.access == unrestricted {
+		p.miss = Decision{Rule: name + "/unrestricted", Reason: Unrestricted}
+		p.missAddress = p.miss
+		return p
+	}
+	p.match = newMatcher(p.entries)
+	seen := make(map[Service]bool)
+	for _, s := range p.entries {
+		if s.Name != "" && !s.Wildcard && !seen[s] {
+			seen[s] = true
+			p.exact[s.Port] = append(p.exact[s.Port], s.Name)
+		}
 	}
 	return p
 }
@@ -42,21 +71,46 @@ func (p *Policy) Name() string { return p.name }
 // which version of the list made a decision.
 func (p *Policy) Snapshot() string { return p.snapshot }
 
-// Services returns the list, in its order, as a copy.
-func (p *Policy) Services() []Service { return slices.Clone(p.services) }
+// NetworkAccess is "tunneled", "unrestricted" or "web_sso".
+func (p *Policy) NetworkAccess() string { return p.access }
+
+// Services returns the list of background network services, in its order, as a
+// copy. With unrestricted access nothing of it is allowed.
+func (p *Policy) Services() []Service { return slices.Clone(p.entries[:p.listed]) }
 
 // ExactNames returns the listed names, wildcards and addresses apart, that are
-// allowed on the port, in the list's order. A client that sent an address is
-// matched back to one of these, if its resolution holds that address.
-func (p *Policy) ExactNames(port uint16) []string {
-	var names []string
-	for _, s := range p.services {
-		if s.Port == port && s.Name != "" && !s.Wildcard {
-			names = append(names, s.Name)
-		}
-	}
-	return names
+// allowed on the port, in the list's order, web domains behind it. A client that
+// sent an address is matched back to one of these, if its resolution holds that
+// address. It is a copy; for a port on which no name is listed it is nil and
+// costs nothing.
+func (p *Policy) ExactNames(port uint16) []string { return slices.Clone(p.exact[port]) }
+
+// Exchange returns the mail servers, most wanted first, as a copy.
+func (p *Policy) Exchange() []Host { return slices.Clone(p.exchange) }
+
+// EWSHost is where Exchange Web Services live: what the spec says, else the
+// first mail server, else the zero Host.
+func (p *Policy) EWSHost() Host { return p.ews }
+
+// Knows reports whether a host may be reached on some port. It does not
+// allocate.
+func (p *Policy) Knows(h Host) bool { return p.match.knows(h) }
+
+// Opens reports whether a host may be reached on a port: Decide, for a ticket
+// that does not narrow. It does not allocate.
+func (p *Policy) Opens(h Host, port uint16) bool {
+	_, ok := p.match.find(h, port)
+	return ok
 }
+
+// Holds reports whether something that may be reached lies in a domain: a name,
+// a wildcard or a web domain at the domain or below it, or a wildcard that
+// stands for it. The domain is a name as ParseHost makes it. It does not
+// allocate.
+func (p *Policy) Holds(domain string) bool { return p.match.holds(domain) }
+
+// PortsOf returns the ports on which a host may be reached, ascending.
+func (p *Policy) PortsOf(h Host) []uint16 { return p.match.portsOf(h) }
 
 // DefaultDestination is where a ticket that names no destination leads: the
 // first Exchange server, on 443 if that is listed, else on the first port that
@@ -71,10 +125,8 @@ func (p *Policy) DefaultDestination() (Host, uint16, bool) {
 	if _, ok := p.match.find(host, https); ok {
 		return host, https, true
 	}
-	for _, s := range p.services {
-		if !s.Wildcard && s.Name == host.Name && s.Addr == host.Addr {
-			return host, s.Port, true
-		}
+	if i, ok := p.match.earliest(host); ok {
+		return host, p.entries[i].Port, true
 	}
 	return host, https, true
 }
@@ -103,43 +155,58 @@ const (
 	AddressNotListed Reason = "address_not_listed"
 	// Narrowed: the list has the destination, the ticket's own list does not.
 	Narrowed Reason = "narrowed"
+	// Unrestricted: the devices of this policy are told to use no gateway, so
+	// that nothing should arrive, and nothing is allowed.
+	Unrestricted Reason = "unrestricted"
 )
 
 // Decision is the answer to a Query. The zero Decision denies.
 type Decision struct {
 	Allow bool
-	// Rule is the ID of the rule that decided: "NAME/services[N]", where N
-	// counts the entries of the list from 1 as error messages do, "NAME/deny"
-	// or "NAME/narrowed".
+	// Rule is the ID of the rule that decided: "NAME/services[N]" or
+	// "NAME/web_domains[N]", where N counts entries from 1 as error messages do,
+	// "NAME/deny", "NAME/narrowed" or "NAME/unrestricted".
 	Rule string
-	// Service is the entry that allowed; zero on a denial.
+	// Service is the entry that allowed, with the port; zero on a denial.
 	Service Service
 	Reason  Reason
 }
 
 // Decide answers from the name alone, before any resolution, and does not
 // allocate. Of several entries that match, the exact one decides, and then the
-// wildcard with the longest name.
+// wildcard with the longest name; of two equal ones the list's, before a web
+// domain.
 func (p *Policy) Decide(q Query) Decision {
 	i, ok := p.match.find(q.Host, q.Port)
 	if !ok {
 		if q.Host.Addr.IsValid() {
-			return Decision{Rule: p.denied, Reason: AddressNotListed}
+			return p.missAddress
 		}
-		return Decision{Rule: p.denied, Reason: NotListed}
+		return p.miss
 	}
-	if q.Narrow != nil {
-		if _, ok := q.Narrow.match.find(q.Host, q.Port); !ok {
-			return Decision{Rule: p.narrowed, Reason: Narrowed}
-		}
+	if !q.Narrow.opens(q.Host, q.Port) {
+		return p.narrowed
 	}
-	return Decision{Allow: true, Rule: p.rules[i], Service: p.services[i], Reason: Listed}
+	return Decision{Allow: true, Rule: p.rules[i], Service: p.entries[i], Reason: Listed}
 }
 
 // Narrowing is a ticket's own list, compiled. It is immutable.
 type Narrowing struct {
 	match matcher
 }
+
+// opens reports whether the ticket does not object; a nil Narrowing never does.
+func (n *Narrowing) opens(h Host, port uint16) bool {
+	if n == nil {
+		return true
+	}
+	_, ok := n.match.find(h, port)
+	return ok
+}
+
+// Holds is as Policy.Holds, for the ticket's own list. A nil Narrowing holds
+// everything.
+func (n *Narrowing) Holds(domain string) bool { return n == nil || n.match.holds(domain) }
 
 // maxNarrowing bounds a ticket's own list; a token of 4 KiB holds fewer.
 const maxNarrowing = 1024

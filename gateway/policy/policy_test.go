@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"pgregory.net/rapid"
 )
 
 func compile(t testing.TB, services string) *Policy {
@@ -123,8 +121,6 @@ func TestCompileRefuses(t *testing.T) {
 		{"", Spec{}, "name"},
 		{"a/b", Spec{}, "name"},
 		{strings.Repeat("a", 65), Spec{}, "name"},
-		{"p", Spec{NetworkAccess: "unrestricted"}, "network_access"},
-		{"p", Spec{NetworkAccess: "web_sso"}, "network_access"},
 		{"p", Spec{NetworkAccess: "open"}, "network_access"},
 		{"p", Spec{Services: "a.example"}, "background_services"},
 		{"p", Spec{ExchangeServers: []string{"ok.example", "a.example:443"}}, "exchange_server"},
@@ -132,6 +128,11 @@ func TestCompileRefuses(t *testing.T) {
 		{"p", Spec{PushRegion: "mars"}, "push_region"},
 		{"p", Spec{SplitTunnel: "false"}, "split_tunnel"},
 		{"p", Spec{SplitDNS: "none"}, "split_dns"},
+		{"p", Spec{WebDomains: []string{"a.example"}}, "web_domains"},
+		{"p", Spec{NetworkAccess: "tunneled", WebDomains: []string{"a.example"}}, "web_domains"},
+		{"p", Spec{NetworkAccess: "unrestricted", WebDomains: []string{"a.example"}}, "web_domains"},
+		{"p", Spec{NetworkAccess: "unrestricted", Services: "a.example"}, "background_services"},
+		{"p", Spec{ExchangeServers: slices.Repeat([]string{"a.example"}, MaxHosts+1)}, "exchange_server"},
 	} {
 		p, err := Compile(c.name, c.spec)
 		var bad *SpecError
@@ -139,13 +140,9 @@ func TestCompileRefuses(t *testing.T) {
 			t.Errorf("%q %+v: %v, want an error about %s", c.name, c.spec, err, c.field)
 		}
 	}
-	_, err := Compile("p", Spec{NetworkAccess: "web_sso"})
-	if !errors.Is(err, ErrNotBuilt) {
-		t.Errorf("web_sso: %v, want ErrNotBuilt", err)
-	}
 	var refused *HostError
 	var bad *SpecError
-	_, err = Compile("p", Spec{ExchangeServers: []string{"ok.example", "127.1"}})
+	_, err := Compile("p", Spec{ExchangeServers: []string{"ok.example", "127.1"}})
 	if !errors.As(err, &refused) || !errors.As(err, &bad) || bad.Index != 1 {
 		t.Errorf("second Exchange server: %v", err)
 	}
@@ -195,7 +192,10 @@ func TestDefaultDestination(t *testing.T) {
 }
 
 func TestSnapshotNamesTheContent(t *testing.T) {
-	base := Spec{ExchangeServers: []string{"mail.example.com"}, Services: "mail.example.com:443", SplitDNS: "both"}
+	base := Spec{
+		ExchangeServers: []string{"mail.example.com"}, Services: "mail.example.com:443", SplitDNS: "both",
+		Console: Console{TrustedADFS: []string{"adfs.example.com"}},
+	}
 	id := func(name string, s Spec) string {
 		p, err := Compile(name, s)
 		if err != nil {
@@ -204,12 +204,13 @@ func TestSnapshotNamesTheContent(t *testing.T) {
 		return p.Snapshot()
 	}
 	same := base
-	same.NetworkAccess, same.Services = "tunneled", "MAIL.example.com.:443"
+	same.NetworkAccess, same.Services, same.EWSHost = "tunneled", "MAIL.example.com.:443", "mail.example.com"
+	same.Console.TrustedADFS = []string{" ADFS.example.com "}
 	if id("a", base) != id("a", same) {
 		t.Error("two spellings of one policy have two IDs")
 	}
 	seen := map[string]bool{id("a", base): true, id("b", base): true}
-	for _, change := range []func(*Spec){
+	changes := []func(*Spec){
 		func(s *Spec) { s.Services += ",ews.example.com:443" },
 		func(s *Spec) { s.ExchangeServers = nil },
 		func(s *Spec) { s.EWSHost = "ews.example.com" },
@@ -217,121 +218,153 @@ func TestSnapshotNamesTheContent(t *testing.T) {
 		func(s *Spec) { s.SplitTunnel = "on" },
 		func(s *Spec) { s.SplitDNS = "" },
 		func(s *Spec) { s.SplitDNS, s.SplitTunnel = "", "" },
-	} {
+		func(s *Spec) { s.NetworkAccess = "unrestricted" },
+		func(s *Spec) { s.NetworkAccess = "web_sso" },
+		func(s *Spec) { s.NetworkAccess, s.WebDomains = "web_sso", []string{"a.example"} },
+		func(s *Spec) { s.NetworkAccess, s.WebDomains = "web_sso", []string{"*.a.example"} },
+		func(s *Spec) { s.Console.Mailboxes = "hybrid" },
+		func(s *Spec) { s.Console.Platforms = []string{"ios"} },
+		func(s *Spec) { s.Console.TrustedExchangeOnline = []string{"adfs.example.com"} },
+		func(s *Spec) { s.Console.TrustedADFS = nil },
+		func(s *Spec) { s.Console = Console{TrustedExchangeOnline: s.Console.TrustedADFS} },
+		func(s *Spec) { s.Console.LDAPServers = []string{"ldap.example.com:636"} },
+		func(s *Spec) { s.Console.RichPush = true },
+		func(s *Spec) { s.Console.ModernAuthentication = true },
+		func(s *Spec) { s.Console.DerivedCredentials = true },
+		func(s *Spec) { s.Console.Intune = true },
+		func(s *Spec) { s.Console.ServicesGateway = "gateway.example.com:443" },
+	}
+	for _, change := range changes {
 		changed := base
 		change(&changed)
 		seen[id("a", changed)] = true
 	}
-	if len(seen) != 8 {
-		t.Errorf("%d IDs for 8 contents", len(seen))
+	// Leaving split DNS out is one change, written twice.
+	if want := 2 + len(changes) - 1; len(seen) != want {
+		t.Errorf("%d IDs for %d contents", len(seen), want)
 	}
 }
 
-func TestDecideDoesNotAllocate(t *testing.T) {
-	p := compile(t, "mail.example.com:443,*.example.com:443,192.0.2.7:25")
-	narrow, err := CompileNarrowing([]string{"mail.example.com:443"})
+func TestModes(t *testing.T) {
+	const list = "mail.example.com:443,web.example.com:80,192.0.2.7:25"
+	tunneled := compile(t, list)
+	web, err := Compile("web", Spec{
+		NetworkAccess: "web_sso", Services: list,
+		WebDomains: []string{"Web.example.com.", "*.intra.example.com", "bücher.example", "intra"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, q := range map[string]Query{
-		"allow":            {Host: host(t, "mail.example.com"), Port: 443},
-		"allow, narrowing": {Host: host(t, "mail.example.com"), Port: 443, Narrow: narrow},
-		"allow, wildcard":  {Host: host(t, "a.b.c.example.com"), Port: 443},
-		"allow, address":   {Host: host(t, "192.0.2.7"), Port: 25},
-		"deny":             {Host: host(t, "a.b.c.evil.example"), Port: 443},
-		"deny, address":    {Host: host(t, "192.0.2.8"), Port: 25},
-		"deny, narrowing":  {Host: host(t, "a.example.com"), Port: 443, Narrow: narrow},
+	none, err := Compile("none", Spec{NetworkAccess: "unrestricted", Services: list, ExchangeServers: []string{"mail.example.com"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		host                string
+		port                uint16
+		tunneled, web, none string // the rules
+	}{
+		{"mail.example.com", 443, "default/services[1]", "web/services[1]", "none/unrestricted"},
+		{"mail.example.com", 80, "default/deny", "web/deny", "none/unrestricted"},
+		{"web.example.com", 80, "default/services[2]", "web/services[2]", "none/unrestricted"},
+		{"web.example.com", 443, "default/deny", "web/web_domains[1]", "none/unrestricted"},
+		{"web.example.com", 8443, "default/deny", "web/deny", "none/unrestricted"},
+		{"a.web.example.com", 443, "default/deny", "web/deny", "none/unrestricted"},
+		{"a.b.intra.example.com", 80, "default/deny", "web/web_domains[2]", "none/unrestricted"},
+		{"intra.example.com", 80, "default/deny", "web/deny", "none/unrestricted"},
+		{"xn--bcher-kva.example", 443, "default/deny", "web/web_domains[3]", "none/unrestricted"},
+		{"intra", 80, "default/deny", "web/web_domains[4]", "none/unrestricted"},
+		{"192.0.2.7", 25, "default/services[3]", "web/services[3]", "none/unrestricted"},
+		{"192.0.2.7", 80, "default/deny", "web/deny", "none/unrestricted"},
 	} {
-		var d Decision
-		if n := testing.AllocsPerRun(100, func() { d = p.Decide(q) }); n != 0 {
-			t.Errorf("%s: %v allocations", name, n)
+		for p, rule := range map[*Policy]string{tunneled: c.tunneled, web: c.web, none: c.none} {
+			d := p.Decide(Query{Host: host(t, c.host), Port: c.port})
+			if d.Rule != rule || d.Allow != strings.Contains(rule, "[") {
+				t.Errorf("%s:%d: %+v, want %s", c.host, c.port, d, rule)
+			}
+			if (d.Reason == Unrestricted) != (p == none) {
+				t.Errorf("%s:%d: %s", c.host, c.port, d.Reason)
+			}
+			if d.Allow && d.Service.Port != c.port {
+				t.Errorf("%s:%d: by %v", c.host, c.port, d.Service)
+			}
 		}
-		if d.Allow != strings.HasPrefix(name, "allow") {
-			t.Errorf("%s: %+v", name, d)
+	}
+	if got := web.ExactNames(443); !slices.Equal(got, []string{"mail.example.com", "web.example.com", "xn--bcher-kva.example", "intra"}) {
+		t.Errorf("exact names with web domains: %v", got)
+	}
+	if got := web.ExactNames(80); !slices.Equal(got, []string{"web.example.com", "xn--bcher-kva.example", "intra"}) {
+		t.Errorf("exact names on 80, the listed one once: %v", got)
+	}
+	if len(web.Services()) != 3 || len(none.Services()) != 3 {
+		t.Errorf("the lists are %v and %v", web.Services(), none.Services())
+	}
+	if none.ExactNames(443) != nil {
+		t.Errorf("unrestricted, and yet %v may be matched back", none.ExactNames(443))
+	}
+	if h, port, ok := none.DefaultDestination(); !ok || none.Opens(h, port) {
+		t.Errorf("unrestricted, and yet %v:%d, %v", h, port, ok)
+	}
+	for p, access := range map[*Policy]string{tunneled: "tunneled", web: "web_sso", none: "unrestricted"} {
+		if p.NetworkAccess() != access {
+			t.Errorf("%s says %s", access, p.NetworkAccess())
 		}
 	}
 }
 
-// TestMatcherAgainstNaive draws lists and hosts from few labels, so that they
-// meet often, and compares with a reading of the rules that tries every entry.
-func TestMatcherAgainstNaive(t *testing.T) {
-	label := rapid.SampledFrom([]string{"a", "b", "ab", "example"})
-	name := rapid.Custom(func(t *rapid.T) string {
-		return strings.Join(rapid.SliceOfN(label, 1, 5).Draw(t, "labels"), ".")
+func TestAccessors(t *testing.T) {
+	p, err := Compile("p", Spec{
+		NetworkAccess: "web_sso", ExchangeServers: []string{"mail.example.com", "b.example.com"},
+		Services:   "mail.example.com:443,mail.example.com:80,*.eu.example.com:993,192.0.2.7:25,*.a.eu.example.com:443",
+		WebDomains: []string{"*.intra.example.org"},
 	})
-	port := rapid.Uint16Range(1, 3)
-	addr := rapid.Custom(func(t *rapid.T) netip.Addr {
-		return netip.AddrFrom4([4]byte{192, 0, 2, rapid.ByteRange(0, 3).Draw(t, "last")})
-	})
-	service := rapid.Custom(func(t *rapid.T) Service {
-		s := Service{Port: port.Draw(t, "port")}
-		switch rapid.IntRange(0, 5).Draw(t, "kind") {
-		case 0:
-			s.Addr = addr.Draw(t, "addr")
-		case 1, 2:
-			s.Wildcard = true
-			s.Name = name.Draw(t, "below")
-		default:
-			s.Name = name.Draw(t, "name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		host  string
+		ports []uint16
+	}{
+		{"mail.example.com", []uint16{80, 443}},
+		{"x.eu.example.com", []uint16{993}},
+		{"x.a.eu.example.com", []uint16{443, 993}},
+		{"x.intra.example.org", []uint16{80, 443}},
+		{"eu.example.com", nil},
+		{"example.com", nil},
+		{"192.0.2.7", []uint16{25}},
+		{"192.0.2.8", nil},
+	} {
+		h := host(t, c.host)
+		if got := p.PortsOf(h); !slices.Equal(got, c.ports) || p.Knows(h) != (c.ports != nil) {
+			t.Errorf("%s: ports %v, known %v", c.host, got, p.Knows(h))
 		}
-		return s
-	})
-	rapid.Check(t, func(t *rapid.T) {
-		services := rapid.SliceOfN(service, 0, 12).Draw(t, "services")
-		q := Host{Name: name.Draw(t, "host")}
-		if rapid.IntRange(0, 4).Draw(t, "as address") == 0 {
-			q = Host{Addr: addr.Draw(t, "host addr")}
-		}
-		asked := port.Draw(t, "asked port")
-		m := newMatcher(services)
-		i, ok := m.find(q, asked)
-		want := naiveFind(services, q, asked)
-		if ok != (want >= 0) || (ok && i != want) {
-			t.Fatalf("%v:%d in %v: %d, %v; naive says %d", q, asked, services, i, ok, want)
-		}
-	})
-}
-
-// naiveFind returns the first of the best entries that match, or -1.
-func naiveFind(services []Service, q Host, port uint16) int {
-	best, bestScore := -1, -1
-	for i, s := range services {
-		score := -1
-		switch {
-		case s.Port != port:
-		case q.Addr.IsValid():
-			if s.Addr == q.Addr {
-				score = 0
+		for _, port := range []uint16{0, 25, 80, 443, 993} {
+			if p.Opens(h, port) != slices.Contains(c.ports, port) {
+				t.Errorf("%s:%d: %v", c.host, port, p.Opens(h, port))
 			}
-		case s.Addr.IsValid():
-		case s.Wildcard:
-			if strings.HasSuffix(q.Name, "."+s.Name) {
-				score = len(s.Name)
-			}
-		case s.Name == q.Name:
-			score = 1 << 20
-		}
-		if score > bestScore {
-			best, bestScore = i, score
 		}
 	}
-	return best
-}
-
-// BenchmarkDecide measures the policy step of a tunnel's set-up, name parsing
-// apart.
-//
-//	go test -run '^$' -bench Decide -benchmem -count 10 ./gateway/policy | tee new
-//	benchstat old new
-func BenchmarkDecide(b *testing.B) {
-	p := compile(b, "mail.example.com:443,ews.example.com:443,*.example.net:443,192.0.2.7:25")
-	for name, h := range map[string]string{"exact": "ews.example.com", "wildcard": "a.b.example.net", "deny": "a.b.evil.example"} {
-		q := Query{Host: host(b, h), Port: 443}
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				p.Decide(q)
-			}
-		})
+	for domain, want := range map[string]bool{
+		"mail.example.com": true, "example.com": true, "eu.example.com": true, "x.y.eu.example.com": true,
+		"intra.example.org": true, "example.org": true, "x.intra.example.org": true,
+		"b.example.com": false, "ample.com": false, "x.mail.example.com": false, "example.net": false, "192.0.2.7": false, "": false,
+	} {
+		if p.Holds(domain) != want {
+			t.Errorf("holds %q: %v", domain, !want)
+		}
+	}
+	if p.Knows(Host{}) || p.Knows(Host{Name: "mail.example.com", Addr: netip.MustParseAddr("192.0.2.7")}) {
+		t.Error("knows what is no host")
+	}
+	p.Exchange()[0] = Host{}
+	if got := p.Exchange(); len(got) != 2 || got[0].Name != "mail.example.com" || p.EWSHost() != got[0] {
+		t.Errorf("mail servers %v, EWS at %v", got, p.EWSHost())
+	}
+	other, err := Compile("p", Spec{ExchangeServers: []string{"mail.example.com"}, EWSHost: "EWS.example.com."})
+	if err != nil || other.EWSHost().Name != "ews.example.com" {
+		t.Errorf("EWS at %v, %v", other.EWSHost(), err)
+	}
+	if bare := compile(t, ""); bare.EWSHost() != (Host{}) || len(bare.Exchange()) != 0 {
+		t.Errorf("EWS at %v with no mail server", bare.EWSHost())
 	}
 }

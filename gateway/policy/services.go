@@ -38,9 +38,9 @@ func (s Service) host() string {
 // keep a mistaken file from costing memory.
 const (
 	// MaxServices is the greatest number of entries in a list.
-	MaxServices = 4096
+	MaxServices = 16_384
 	// MaxListBytes is the greatest length of a list in bytes.
-	MaxListBytes = 256 << 10
+	MaxListBytes = 1 << 20
 )
 
 // ParseServices reads the console's list, "host:port,host:port": comma
@@ -88,7 +88,7 @@ func parseList(list string) ([]Service, *ListError) {
 		return nil, nil
 	}
 	if len(list) > MaxListBytes {
-		return nil, mistakeAt(list, 1, 0, "the list is longer than 256 KiB")
+		return nil, mistakeAt(list, 1, 0, "the list is longer than "+strconv.Itoa(MaxListBytes>>10)+" KiB")
 	}
 	var services []Service
 	seen := make(map[Service]int)
@@ -96,7 +96,7 @@ func parseList(list string) ([]Service, *ListError) {
 	for entry := range strings.SplitSeq(list, ",") {
 		n := len(services) + 1
 		if n > MaxServices {
-			return nil, mistakeAt(list, n, start, "the list has more than 4096 entries")
+			return nil, mistakeAt(list, n, start, "the list has more than "+strconv.Itoa(MaxServices)+" entries")
 		}
 		service, problem := parseEntry(entry)
 		if problem != nil {

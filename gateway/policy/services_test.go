@@ -113,26 +113,47 @@ func TestListErrorSpeaks(t *testing.T) {
 }
 
 func TestListBounds(t *testing.T) {
-	for name, list := range map[string]string{
-		"entries": strings.Repeat("a.example,", MaxServices) + "a.example",
-		"bytes":   strings.Repeat("a", MaxListBytes+1),
-	} {
-		var mistake *ListError
-		if _, err := ParseServices(list); !errors.As(err, &mistake) {
-			t.Errorf("%s: %v, want a *ListError", name, err)
-		}
-	}
 	var full []string
 	for i := range MaxServices {
 		full = append(full, Service{Name: "a.example", Port: uint16(i + 1)}.String())
 	}
-	if services, err := ParseServices(strings.Join(full, ",")); err != nil || len(services) != MaxServices {
+	services, err := ParseServices(strings.Join(full, ","))
+	if err != nil || len(services) != MaxServices {
 		t.Errorf("a full list gives %d entries, %v", len(services), err)
 	}
+	p := compile(t, strings.Join(full, ","))
+	if d := p.Decide(Query{Host: Host{Name: "a.example"}, Port: MaxServices}); d.Service != services[MaxServices-1] {
+		t.Errorf("the last port is found as %+v", d)
+	}
 	full = append(full, "b.example:1")
+	long := strings.Repeat("a", MaxListBytes)
+	for name, c := range map[string]struct {
+		list    string
+		entry   int
+		problem string
+	}{
+		"an entry too many": {strings.Join(full, ","), MaxServices + 1, "more than 16384 entries"},
+		"a byte too many":   {long + "a", 1, "longer than 1024 KiB"},
+		"one long entry":    {long, 1, "longer than 253 bytes"},
+		"one long port":     {("a.example:" + strings.Repeat("1", MaxListBytes))[:MaxListBytes], 1, "no number"},
+	} {
+		var mistake *ListError
+		_, err := ParseServices(c.list)
+		if !errors.As(err, &mistake) || mistake.Entry != c.entry || !strings.Contains(mistake.Problem, c.problem) || mistake.Corrected != "" {
+			t.Errorf("%s: %.200v", name, err)
+		}
+	}
+}
+
+// A list of 10,000 with its one mistake at the end is corrected whole.
+func TestLongListIsCorrected(t *testing.T) {
+	list := bigList(10_000)
 	var mistake *ListError
-	if _, err := ParseServices(strings.Join(full, ",")); !errors.As(err, &mistake) || mistake.Entry != MaxServices+1 {
-		t.Errorf("one entry too many gives %v", err)
+	if _, err := ParseServices(list + ", last.example"); !errors.As(err, &mistake) {
+		t.Fatal(err)
+	}
+	if mistake.Entry != 10_001 || mistake.Column != len(list)+2 || mistake.Corrected != list+",last.example:443" {
+		t.Errorf("entry %d, column %d, corrected %d bytes", mistake.Entry, mistake.Column, len(mistake.Corrected))
 	}
 }
 

@@ -1,27 +1,31 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// The one network access that can be compiled today, and the default.
-const tunneled = "tunneled"
+// The kinds of network access; tunneled is the default.
+const (
+	tunneled     = "tunneled"
+	unrestricted = "unrestricted"
+	webSSO       = "web_sso"
+)
 
-// ErrNotBuilt is the cause of a SpecError about a setting that is known and
-// not built yet. Such a setting is refused, because ignoring it would change
-// what is allowed.
-var ErrNotBuilt = errors.New("not built yet")
+// webPorts are those of a web domain, plain and TLS.
+var webPorts = [...]uint16{80, 443}
+
+// MaxHosts is the greatest number of entries in each list of hosts beside the
+// services: mail servers, web domains, trusted names, directories.
+const MaxHosts = 4096
 
 // Spec is a policy as an administrator writes it.
 type Spec struct {
-	// NetworkAccess is "tunneled", which "" means too. "unrestricted" and
-	// "web_sso" are not built yet.
+	// NetworkAccess is "tunneled", which "" means too: what Services lists is
+	// allowed. "web_sso" allows WebDomains beside it. "unrestricted" tells devices
+	// to use no gateway, and allows nothing.
 	NetworkAccess string
 	// ExchangeServers are the mail servers, most wanted first. They are what a
 	// ticket without destination means; they are allowed only if Services
@@ -29,7 +33,7 @@ type Spec struct {
 	ExchangeServers []string
 	// Services is the list of background network services, "host:port,host:port".
 	Services string
-	// EWSHost is where Exchange Web Services live; "" is the mail server.
+	// EWSHost is where Exchange Web Services live; "" is the first mail server.
 	EWSHost string
 	// PushRegion is "americas", "emea", "apac" or "".
 	PushRegion string
@@ -38,6 +42,41 @@ type Spec struct {
 	SplitTunnel string
 	// SplitDNS is "remote", "local", "both" or "". It is for devices too.
 	SplitDNS string
+	// WebDomains widen "web_sso", and stand with no other network access: names,
+	// or "*.example.com" for every name below one, each allowed on ports 80 and
+	// 443.
+	WebDomains []string
+	// Console is what else the administrator has set. None of it decides on a
+	// tunnel: it is there to be judged by lint, and to be exported.
+	Console Console
+}
+
+// Console holds the settings of the mobile-management console that say where
+// mail lives and how devices log on to it.
+type Console struct {
+	// Mailboxes is "on_premises", "hybrid", "exchange_online" or "", not said.
+	Mailboxes string
+	// Platforms are those of the devices, "ios" and "android"; empty is both.
+	Platforms []string
+	// TrustedExchangeOnline are the names that stand for Exchange Online. Blanks
+	// around a name do no harm, here and in TrustedADFS: the console takes them.
+	TrustedExchangeOnline []string
+	// TrustedADFS are the names of AD FS or of another identity provider.
+	TrustedADFS []string
+	// LDAPServers are internal directories for S/MIME certificates, host:port in
+	// the grammar of Services, without wildcards.
+	LDAPServers []string
+	// RichPush says that iOS devices show rich push notifications.
+	RichPush bool
+	// ModernAuthentication says that devices log on to Office 365 with it.
+	ModernAuthentication bool
+	// DerivedCredentials says that devices log on with them.
+	DerivedCredentials bool
+	// Intune says that apps are managed by the Intune integration.
+	Intune bool
+	// ServicesGateway is what devices are told, a name and a port, fqdn:port; ""
+	// is this gateway.
+	ServicesGateway string
 }
 
 // SpecError reports the first setting of a Spec that cannot be compiled.
@@ -47,12 +86,18 @@ type SpecError struct {
 	Field string
 	// Index is the place in a setting that is a list, from 0; else 0.
 	Index int
-	// Err is the cause: a *ListError, a *HostError, ErrNotBuilt or other.
+	// Err is the cause: a *ListError of background_services, a *HostError, or
+	// another that says what to write.
 	Err error
 }
 
-// Error names the setting and the cause.
-func (e *SpecError) Error() string { return e.Field + ": " + e.Err.Error() }
+// Error names the setting, its entry unless that is the first, and the cause.
+func (e *SpecError) Error() string {
+	if e.Index > 0 {
+		return e.Field + ", entry " + strconv.Itoa(e.Index+1) + ": " + e.Err.Error()
+	}
+	return e.Field + ": " + e.Err.Error()
+}
 
 // Unwrap returns the cause.
 func (e *SpecError) Unwrap() error { return e.Err }
@@ -64,29 +109,12 @@ func Compile(name string, s Spec) (*Policy, error) {
 	if !validPolicyName(name) {
 		return nil, &SpecError{Field: "name", Err: errors.New("needs 1 to 64 letters, digits, '.', '_' or '-'")}
 	}
-	if err := s.checkModes(); err != nil {
+	c, err := s.check()
+	if err != nil {
 		return nil, err
 	}
-	services, err := ParseServices(s.Services)
-	if err != nil {
-		return nil, &SpecError{Field: "background_services", Err: err}
-	}
-	exchange := make([]Host, 0, len(s.ExchangeServers))
-	for i, server := range s.ExchangeServers {
-		host, err := ParseHost(server)
-		if err != nil {
-			return nil, &SpecError{Field: "exchange_server", Index: i, Err: err}
-		}
-		exchange = append(exchange, host)
-	}
-	var ews Host
-	if s.EWSHost != "" {
-		if ews, err = ParseHost(s.EWSHost); err != nil {
-			return nil, &SpecError{Field: "ews_host", Err: err}
-		}
-	}
-	p := newPolicy(name, services, exchange)
-	p.snapshot = snapshotID(name, s, services, exchange, ews)
+	p := newPolicy(name, c)
+	p.snapshot = c.snapshot(name)
 	return p, nil
 }
 
@@ -104,54 +132,121 @@ func validPolicyName(name string) bool {
 	return true
 }
 
-func (s Spec) checkModes() error {
-	switch s.NetworkAccess {
-	case "", tunneled:
-	case "unrestricted", "web_sso":
-		return &SpecError{Field: "network_access", Err: fmt.Errorf("%s is %w; write %s", s.NetworkAccess, ErrNotBuilt, tunneled)}
-	default:
-		return &SpecError{Field: "network_access", Err: errors.New("needs unrestricted, tunneled or web_sso")}
+// checked is a spec with every value in its one spelling.
+type checked struct {
+	access     string
+	services   []Service
+	webDomains []Service // without port
+	exchange   []Host
+	ews        Host // the first mail server, where the spec has none
+	region     string
+	tunnel     string
+	dns        string
+	console    checkedConsole
+}
+
+func (s Spec) check() (c *checked, err error) {
+	c = &checked{region: s.PushRegion, tunnel: s.SplitTunnel, dns: s.SplitDNS}
+	if c.access, err = s.checkModes(); err != nil {
+		return nil, err
 	}
+	if c.services, err = ParseServices(s.Services); err != nil {
+		return nil, &SpecError{Field: "background_services", Err: err}
+	}
+	if c.webDomains, err = checkWebDomains(s.WebDomains); err != nil {
+		return nil, err
+	}
+	if c.exchange, err = checkEach("exchange_server", s.ExchangeServers, ParseHost); err != nil {
+		return nil, err
+	}
+	switch {
+	case s.EWSHost != "":
+		if c.ews, err = ParseHost(s.EWSHost); err != nil {
+			return nil, &SpecError{Field: "ews_host", Err: err}
+		}
+	case len(c.exchange) > 0:
+		c.ews = c.exchange[0]
+	}
+	if c.console, err = s.Console.check(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// checkModes checks the settings with few values, and returns the network
+// access, which is never empty.
+func (s Spec) checkModes() (access string, err error) {
 	modes := []struct {
 		field, value string
 		known        []string
 	}{
+		{"network_access", s.NetworkAccess, []string{unrestricted, tunneled, webSSO}},
 		{"push_region", s.PushRegion, []string{"americas", "emea", "apac"}},
 		{"split_tunnel", s.SplitTunnel, []string{"on", "off", "reverse"}},
 		{"split_dns", s.SplitDNS, []string{"remote", "local", "both"}},
+		{"mailboxes", s.Console.Mailboxes, []string{"on_premises", "hybrid", "exchange_online"}},
 	}
 	for _, m := range modes {
 		if m.value != "" && !slices.Contains(m.known, m.value) {
-			return &SpecError{Field: m.field, Err: errors.New("needs one of " + strings.Join(m.known, ", "))}
+			return "", &SpecError{Field: m.field, Err: oneOf(m.known)}
 		}
 	}
-	return nil
+	if access = s.NetworkAccess; access == "" {
+		access = tunneled
+	}
+	if access != webSSO && len(s.WebDomains) > 0 {
+		return "", &SpecError{Field: "web_domains", Err: errors.New("belongs to network_access " + webSSO +
+			"; list host:port in background_services, or leave it out")}
+	}
+	return access, nil
 }
 
-// snapshotID names the content of a policy: equal content, equal ID, however
-// it was spelt. Every string goes in with its length, so that none can flow
-// into the next.
-func snapshotID(name string, s Spec, services []Service, exchange []Host, ews Host) string {
-	h := sha256.New()
-	put := func(text string) {
-		var n [4]byte
-		binary.BigEndian.PutUint32(n[:], uint32(len(text)))
-		h.Write(n[:])
-		h.Write([]byte(text))
+func oneOf(known []string) error { return errors.New("needs one of " + strings.Join(known, ", ")) }
+
+// checkEach reads a list of hosts.
+func checkEach[T any](field string, list []string, parse func(string) (T, error)) ([]T, error) {
+	if len(list) > MaxHosts {
+		return nil, &SpecError{Field: field, Index: MaxHosts, Err: errors.New("the list has more than " + strconv.Itoa(MaxHosts) + " entries")}
 	}
-	put(name)
-	put(tunneled)
-	put(fmt.Sprint(len(exchange)))
-	for _, host := range exchange {
-		put(host.String())
+	read := make([]T, 0, len(list))
+	for i, text := range list {
+		value, err := parse(text)
+		if err != nil {
+			return nil, &SpecError{Field: field, Index: i, Err: err}
+		}
+		read = append(read, value)
 	}
-	put(fmt.Sprint(len(services)))
-	for _, service := range services {
-		put(service.String())
+	return read, nil
+}
+
+// checkWebDomains refuses one that stands there twice, as ParseServices does.
+func checkWebDomains(list []string) ([]Service, error) {
+	const field = "web_domains"
+	domains, err := checkEach(field, list, parseWebDomain)
+	if err != nil {
+		return nil, err
 	}
-	put(ews.String())
-	put(s.PushRegion)
-	put(s.SplitTunnel)
-	put(s.SplitDNS)
-	return hex.EncodeToString(h.Sum(nil)[:6])
+	seen := make(map[Service]int)
+	for i, domain := range domains {
+		if first, twice := seen[domain]; twice {
+			return nil, &SpecError{Field: field, Index: i, Err: errors.New("repeats entry " + strconv.Itoa(first+1) + "; leave it out")}
+		}
+		seen[domain] = i
+	}
+	return domains, nil
+}
+
+// parseWebDomain reads a name, or "*.example.com" for those below one.
+func parseWebDomain(text string) (Service, error) {
+	if strings.Contains(text, ":") {
+		return Service{}, errors.New("holds a ':'; write a name without scheme and port, its web ports are 80 and 443")
+	}
+	domain, f := parseEntryHost(text)
+	switch {
+	case f != nil:
+		return Service{}, errors.New(f.text)
+	case domain.Name == "":
+		return Service{}, errors.New("is an address; write a name, or list the address with a port in background_services")
+	}
+	return domain, nil
 }

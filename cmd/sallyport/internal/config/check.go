@@ -29,6 +29,7 @@ func (r *reader) check(c *Config) {
 		r.checkGateway(c)
 	}
 	r.checkHosts(c)
+	r.checkZones(c)
 	r.checkCerts(c)
 	r.checkListeners(c)
 	r.checkMadePaths(c)
@@ -155,10 +156,7 @@ func (r *reader) checkGateway(c *Config) {
 	}
 	r.need("gateway.authorities", len(g.Authorities) == 0, "whose tickets are taken, such as [local]")
 	r.checkAuthorities(c)
-	r.checkServices(g)
-	if _, taken := g.Policies["default"]; taken {
-		r.say("gateway.policies.default", "default is the name of gateway.policy; choose another one")
-	}
+	r.checkPolicies(c)
 }
 
 func (r *reader) checkHosts(c *Config) {

@@ -22,6 +22,16 @@ func AllowPortZero(r *reader) { r.allowPort0 = true }
 // folder. The Config is nil if there are errors; there may be warnings beside
 // a good one.
 func Load(path string, options ...Option) (*Config, Diagnostics) {
+	c, diagnostics := Examine(path, options...)
+	if diagnostics.HasErrors() {
+		return nil, diagnostics
+	}
+	return c, diagnostics
+}
+
+// Examine is Load for those who judge further and run nothing: it gives what
+// could be read of a file with errors, too, and nil only where that is nothing.
+func Examine(path string, options ...Option) (*Config, Diagnostics) {
 	fail := func(message string) (*Config, Diagnostics) {
 		return nil, Diagnostics{{File: path, Line: 1, Column: 1, Severity: Error, Message: message}}
 	}
@@ -38,7 +48,7 @@ func Load(path string, options ...Option) (*Config, Diagnostics) {
 	if err != nil {
 		return fail("the folder of the file cannot be found")
 	}
-	return Parse(path, data, base, options...)
+	return examine(path, data, base, options...)
 }
 
 func loadMessage(err error) string {
@@ -55,33 +65,51 @@ func loadMessage(err error) string {
 // relative paths in it are relative to baseDir. The Config is nil if there are
 // errors; there may be warnings beside a good one.
 func Parse(file string, data []byte, baseDir string, options ...Option) (*Config, Diagnostics) {
-	r := &reader{file: file, base: baseDir, lines: strings.Split(string(data), "\n"), places: make(map[string]place)}
-	for _, option := range options {
-		option(r)
-	}
-	top := r.readTree(data)
-	if top == nil {
-		return nil, r.diagnostics.sorted()
-	}
-	c := &Config{file: file, places: r.places}
-	r.decodeSection(top, reflect.ValueOf(c).Elem(), key{})
-	r.checkFiles()
-	r.check(c)
-	r.checkGaps()
-	diagnostics := r.diagnostics.sorted()
+	c, diagnostics := examine(file, data, baseDir, options...)
 	if diagnostics.HasErrors() {
 		return nil, diagnostics
 	}
 	return c, diagnostics
 }
 
+func examine(file string, data []byte, baseDir string, options ...Option) (*Config, Diagnostics) {
+	r := &reader{file: file, base: baseDir, lines: strings.Split(string(data), "\n"), places: make(map[string]place)}
+	for _, option := range options {
+		option(r)
+	}
+	top := r.readTree(data)
+	if top == nil {
+		return nil, r.diagnostics.Sorted()
+	}
+	c := &Config{file: file, places: r.places, lines: r.lines}
+	r.decodeSection(top, reflect.ValueOf(c).Elem(), key{})
+	r.checkFiles()
+	r.check(c)
+	r.checkGaps()
+	return c, r.diagnostics.Sorted()
+}
+
 // At makes a diagnostic about a key of the file, such as
 // gateway.policy.background_services, for those who judge a good
 // configuration further. It points to the key's value, to the section that
-// lacks the key, or else to the first line.
+// lacks the key, or else to the first line. The first item of a list that is
+// written as its only item stands where the list does.
 func (c *Config) At(key string, severity Severity, message string) Diagnostic {
-	p := c.places[key]
+	p, known := c.places[key]
+	if list, first := strings.CutSuffix(key, "[0]"); first && !known {
+		key, p = list, c.places[list]
+	}
 	return Diagnostic{
 		File: c.file, Line: max(p.line, 1), Column: max(p.column, 1), Key: key, Severity: severity, Message: message,
 	}
+}
+
+// AtColumn is At for a place within a text, a column that counts its characters
+// from 1. It points there if the text stands on one line as it is.
+func (c *Config) AtColumn(key, text string, column int, severity Severity, message string) Diagnostic {
+	d := c.At(key, severity, message)
+	if start, ok := startOf(c.lines, c.places[key], text); ok && column > 0 {
+		d.Column = start + column - 1
+	}
+	return d
 }

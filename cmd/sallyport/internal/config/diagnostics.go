@@ -95,8 +95,8 @@ func (e *InvalidError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sorted orders by place, and bounds. Errors survive the bound before warnings.
-func (d Diagnostics) sorted() Diagnostics {
+// Sorted orders by place, and bounds. Errors survive the bound before warnings.
+func (d Diagnostics) Sorted() Diagnostics {
 	slices.SortStableFunc(d, func(a, b Diagnostic) int {
 		return cmp.Or(
 			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),

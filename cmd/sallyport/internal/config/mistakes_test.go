@@ -47,7 +47,6 @@ func TestMistakes(t *testing.T) {
 		{fqdn, fqdn + "\n  idle_timeout: 3900", []string{"f:7:17: gateway.idle_timeout: needs a duration such as 168h"}},
 		{fqdn, fqdn + "\n  idle_timeout: -5m", []string{"f:7:17: gateway.idle_timeout: needs a duration from 1m to 24h"}},
 		{fqdn, fqdn + "\n  policies: {a b: {}}", []string{
-			"f:7:3: gateway.policies: choosing among several policies is not built yet; put everything into gateway.policy",
 			"f:7:14: gateway.policies.a b: " + nameRule}},
 		{certs, certs + "\nsplitdns: {hosts: {a.example: 10.0.0.1}}", []string{"f:11:31: splitdns.hosts.a.example: needs a list such as [10.0.0.25]"}},
 
@@ -81,6 +80,25 @@ func TestMistakes(t *testing.T) {
 		{list, `'bücher.example:443,b.example:99999'`, []string{"f:9:63: gateway.policy.background_services: entry 2 has a port that is no number from 1 to 65535"}},
 		{list, `"a.example:443,\x20b.example:443"`, []string{"f:9:33: gateway.policy.background_services: entry 2 holds a blank; write the list without blanks; the corrected list is a.example:443,b.example:443"}},
 		{list, `""`, []string{"f:9:33: warning: gateway.policy.background_services: nothing is listed, so every tunnel will be refused"}},
+
+		// Policies, each in its place, and all together.
+		{list, `"mail.example.com:443", web_domains: [sso.example.com]`, []string{"f:9:71: gateway.policy.web_domains[0]: belongs to network_access web_sso; list host:port in background_services, or leave it out"}},
+		{list, `"mail.example.com:443", network_access: web_sso, web_domains: [sso.example.com, "*.com"]`, []string{"f:9:113: gateway.policy.web_domains[1]: is too wide; a wildcard needs a domain of two labels at least, as in *.example.com:443"}},
+		{list, `"mail.example.com:443", ldap_servers: ["ldap.example.com"]`, []string{"f:9:72: gateway.policy.ldap_servers[0]: has no port; write ldap.example.com:443"}},
+		{list, `"mail.example.com:443", services_gateway: "gateway.example.com"`, []string{"f:9:75: gateway.policy.services_gateway: has no port; write gateway.example.com:443"}},
+		{fqdn, fqdn + "\n  policies: {lab: {match: {groups: [lab]}, background_services: 'a.example:443, b.example:443'}}", []string{"f:7:80: gateway.policies.lab.background_services: entry 2 holds a blank; write the list without blanks; the corrected list is a.example:443,b.example:443"}},
+		{fqdn, fqdn + "\n  policies: {default: {background_services: 'a.example:443'}}", []string{"f:7:14: gateway.policies.default: is the name of the policy that holds where no other does; choose another"}},
+		{fqdn, fqdn + "\n  policies:\n    all: {match: {apps: [Secure Mail]}, background_services: 'a.example:443'}\n    few: {match: {apps: [secure mail], groups: [lab]}, background_services: 'b.example:443'}", []string{"f:9:11: gateway.policies.few.match: matches no ticket that does not go to all before; put it in front, or match less there"}},
+
+		// Zones.
+		{certs, certs + "\nsplitdns: {zones: [{servers: [10.0.0.53]}]}", []string{"f:11:20: splitdns.zones[0].suffix: is required: the zone's name, such as corp.example.com"}},
+		{certs, certs + "\nsplitdns: {zones: [{suffix: a.example}]}", []string{"f:11:20: splitdns.zones[0]: has neither servers nor allow, and so no effect; add one of them"}},
+		{certs, certs + "\nsplitdns: {zones: [{suffix: a.example, servers: [dns.example]}]}", []string{"f:11:50: splitdns.zones[0].servers[0]: server \"dns.example\": \"dns.example\" is no IP address: a name server is given by its address, for nobody could look up its name"}},
+		{certs, certs + "\nsplitdns: {zones: [{suffix: a.example, servers: ['https://dns.example/q']}], public: ['ftp://10.0.0.53']}", []string{"f:11:50: splitdns.zones[0].servers[0]: server \"https://dns.example/q\": \"dns.example\" is no IP address: a name server is given by its address, for nobody could look up its name", "f:11:87: splitdns.public[0]: server \"ftp://10.0.0.53\": the network is udp, tcp, tls or https, not \"ftp\""}},
+		{certs, certs + "\nsplitdns: {zones: [{suffix: a.example, servers: [10.0.0.53]}, {suffix: A.Example., allow: [10.0.0.0/8]}]}", []string{"f:11:72: splitdns.zones[1].suffix: another zone has this suffix already"}},
+		{certs, certs + "\nsplitdns: {zones: [{suffix: a.example, allow: [127.0.0.0/8, 10.0.0.1/8]}]}", []string{"f:11:48: warning: splitdns.zones[0].allow[0]: 127.0.0.0/8 holds no private address, so it opens nothing: public ones are open, and loopback and link-local ones need splitdns.hosts", "f:11:61: splitdns.zones[0].allow[1]: is an address within a network; write 10.0.0.0/8 for the network"}},
+		{certs, certs + "\nsplitdns: {nat64: ['64:ff9b:1::/95', 10.0.0.0/8]}", []string{"f:11:20: splitdns.nat64[0]: needs an IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits (RFC 6052)", "f:11:38: splitdns.nat64[1]: needs an IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits (RFC 6052)"}},
+		{certs, certs + "\nsplitdns: {cache: {entries: -1}, timeout: 1m}", []string{"f:11:29: splitdns.cache.entries: needs a whole number from 0 to 1000000", "f:11:43: splitdns.timeout: needs a duration from 100ms to 30s"}},
 
 		// What must be there, and what contradicts what.
 		{"  " + fqdn + "\n", "", []string{"f:5:1: gateway.fqdn: is required: the name that devices know the gateway by, such as gateway.example.com"}},

@@ -25,18 +25,11 @@ type gap struct {
 var gaps = []gap{
 	{"gateway.quic", []string{"false"}, Error, "QUIC", "leave it out or set false"},
 	{"gateway.record_layer", []string{"std"}, Error, "another record layer", "leave it out or set std"},
-	{"gateway.policies", nil, Error, "choosing among several policies", "put everything into gateway.policy"},
-	{"gateway.policy.network_access", []string{"tunneled"}, Error, "this mode", "leave it out or set tunneled"},
-	{"splitdns.zones", nil, Error, "asking DNS servers by zone", "pin the names under splitdns.hosts"},
 	{"certs.mode", []string{"dev", "files"}, Error, "ACME", "use mode files"},
 	{"certs.acme", nil, Error, "ACME", "use mode files"},
 
 	{"admin", nil, Warning, "the operators' API", "nothing will listen there"},
 	{"health.listen", []string{""}, Warning, "the health listener", "nothing will listen there"},
-	{"gateway.policy.ews_host", nil, Warning, "checking the list against it", "it is used for nothing"},
-	{"gateway.policy.push_region", nil, Warning, "checking the list against it", "it is used for nothing"},
-	{"gateway.policy.split_tunnel", nil, Warning, "telling devices", "only the connect command goes by it"},
-	{"gateway.policy.split_dns", nil, Warning, "telling devices", "it is used for nothing"},
 }
 
 // checkGaps reports the keys of the file that are not built yet.

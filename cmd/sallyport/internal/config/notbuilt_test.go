@@ -14,11 +14,6 @@ func TestFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"f:26:15: warning: gateway.policy.ews_host: checking the list against it is not built yet; it is used for nothing",
-		"f:27:18: warning: gateway.policy.push_region: checking the list against it is not built yet; it is used for nothing",
-		"f:28:19: warning: gateway.policy.split_tunnel: telling devices is not built yet; only the connect command goes by it",
-		"f:29:16: warning: gateway.policy.split_dns: telling devices is not built yet; it is used for nothing",
-		"f:31:3: splitdns.zones: asking DNS servers by zone is not built yet; pin the names under splitdns.hosts",
 		"f:35:1: warning: admin: the operators' API is not built yet; nothing will listen there",
 	}
 	if got := said(string(data), folder(t)); !slices.Equal(got, want) {
@@ -29,22 +24,14 @@ func TestFull(t *testing.T) {
 func TestGaps(t *testing.T) {
 	in := func(old, with string) string { return edit(t, old, with) }
 	gateway := func(line string) string { return in("  fqdn:", "  "+line+"\n  fqdn:") }
-	policy := func(entry string) string { return in("policy: {", "policy: {"+entry+", ") }
 	top := func(line string) string { return minimal + line + "\n" }
 	shownBy := map[string]struct{ text, want string }{
-		"gateway.quic":                  {gateway("quic: True"), "f:6:9: gateway.quic: true: QUIC is not built yet; leave it out or set false"},
-		"gateway.record_layer":          {gateway("record_layer: auto"), "f:6:17: gateway.record_layer: auto: another record layer is not built yet; leave it out or set std"},
-		"gateway.policies":              {gateway("policies: {lab: {match: {groups: [lab]}, background_services: 'a.example:443'}}"), "f:6:3: gateway.policies: choosing among several policies is not built yet; put everything into gateway.policy"},
-		"gateway.policy.network_access": {policy("network_access: web_sso"), "f:9:28: gateway.policy.network_access: web_sso: this mode is not built yet; leave it out or set tunneled"},
-		"splitdns.zones":                {top("splitdns: {zones: [{suffix: example.com, servers: [10.0.0.53], allow: [10.0.0.0/8]}]}"), "f:11:12: splitdns.zones: asking DNS servers by zone is not built yet; pin the names under splitdns.hosts"},
-		"certs.mode":                    {in("mode: dev", "mode: acme"), "f:10:15: certs.mode: acme: ACME is not built yet; use mode files"},
-		"certs.acme":                    {in("mode: dev", "acme: {email: a@example.com}"), "f:10:9: certs.acme: ACME is not built yet; use mode files"},
-		"admin":                         {top("admin: {}"), "f:11:1: warning: admin: the operators' API is not built yet; nothing will listen there"},
-		"health.listen":                 {top("health: {listen: ':8080'}"), "f:11:18: warning: health.listen: :8080: the health listener is not built yet; nothing will listen there"},
-		"gateway.policy.ews_host":       {policy("ews_host: ews.example.com"), "f:9:22: warning: gateway.policy.ews_host: checking the list against it is not built yet; it is used for nothing"},
-		"gateway.policy.push_region":    {policy("push_region: emea"), "f:9:25: warning: gateway.policy.push_region: checking the list against it is not built yet; it is used for nothing"},
-		"gateway.policy.split_tunnel":   {policy("split_tunnel: off"), "f:9:26: warning: gateway.policy.split_tunnel: telling devices is not built yet; only the connect command goes by it"},
-		"gateway.policy.split_dns":      {policy("split_dns: both"), "f:9:23: warning: gateway.policy.split_dns: telling devices is not built yet; it is used for nothing"},
+		"gateway.quic":         {gateway("quic: True"), "f:6:9: gateway.quic: true: QUIC is not built yet; leave it out or set false"},
+		"gateway.record_layer": {gateway("record_layer: auto"), "f:6:17: gateway.record_layer: auto: another record layer is not built yet; leave it out or set std"},
+		"certs.mode":           {in("mode: dev", "mode: acme"), "f:10:15: certs.mode: acme: ACME is not built yet; use mode files"},
+		"certs.acme":           {in("mode: dev", "acme: {email: a@example.com}"), "f:10:9: certs.acme: ACME is not built yet; use mode files"},
+		"admin":                {top("admin: {}"), "f:11:1: warning: admin: the operators' API is not built yet; nothing will listen there"},
+		"health.listen":        {top("health: {listen: ':8080'}"), "f:11:18: warning: health.listen: :8080: the health listener is not built yet; nothing will listen there"},
 	}
 	dir := folder(t)
 	for _, g := range gaps {

@@ -42,6 +42,7 @@ type Config struct {
 
 	file   string
 	places map[string]place
+	lines  []string
 }
 
 // Log says what is logged.
@@ -183,8 +184,15 @@ type Gateway struct {
 	DrainTimeout time.Duration `yaml:"drain_timeout" default:"1h" range:"0s..24h"`
 	// Policy is the default policy.
 	Policy Policy `yaml:"policy"`
-	// Policies are further policies, by name.
+	// Policies are further policies, by name. The first in the file that matches
+	// a ticket is its policy.
 	Policies map[string]NamedPolicy `yaml:"policies"`
+	// Facts is a file that takes the place of the built-in facts about push
+	// registration, Exchange Online and dates, which lint goes by.
+	Facts string `yaml:"facts" is:"file"`
+	// MatchCatalogue lets an address of the catalogue stand for the listed name
+	// that it belongs to, whatever that name resolves to.
+	MatchCatalogue bool `yaml:"match_catalogue" default:"false"`
 }
 
 // Authority is one whose tickets a gateway takes: the word local, which is the
@@ -236,11 +244,38 @@ type Policy struct {
 	SplitTunnel string `yaml:"split_tunnel" default:"off" oneof:"on off reverse"`
 	// SplitDNS tells devices whose DNS to ask.
 	SplitDNS string `yaml:"split_dns" default:"both" oneof:"remote local both"`
+	// WebDomains are what network access web_sso opens on ports 80 and 443 beside
+	// the list: names, or *.example.com for every name below one.
+	WebDomains []string `yaml:"web_domains"`
+
+	// The rest decides on no tunnel: it is what lint and export go by.
+
+	// Mailboxes says where they are.
+	Mailboxes string `yaml:"mailboxes" oneof:"on_premises hybrid exchange_online"`
+	// Platforms are those of the devices; empty means both.
+	Platforms []string `yaml:"platforms" oneof:"ios android"`
+	// TrustedExchangeOnline are the names that stand for Exchange Online.
+	TrustedExchangeOnline []string `yaml:"trusted_exchange_online" default:"[outlook.office365.com]"`
+	// TrustedADFS are the names of AD FS or another identity provider.
+	TrustedADFS []string `yaml:"trusted_adfs" default:"[login.microsoftonline.com]"`
+	// LDAPServers are internal directories, host:port.
+	LDAPServers []string `yaml:"ldap_servers"`
+	// RichPush says that iOS devices show rich push notifications.
+	RichPush bool `yaml:"rich_push" default:"false"`
+	// ModernAuthentication says that devices log on to Office 365 with it.
+	ModernAuthentication bool `yaml:"modern_authentication" default:"false"`
+	// DerivedCredentials says that devices log on with them.
+	DerivedCredentials bool `yaml:"derived_credentials" default:"false"`
+	// Intune says that apps are managed by the Intune integration.
+	Intune bool `yaml:"intune" default:"false"`
+	// ServicesGateway is the gateway that devices are told, fqdn:port; the default
+	// is this one.
+	ServicesGateway string `yaml:"services_gateway"`
 }
 
-// NamedPolicy is a policy for the tickets that match.
+// NamedPolicy is a policy for the tickets that match, or that name it.
 type NamedPolicy struct {
-	// Match chooses the tickets.
+	// Match chooses the tickets. Without any list it chooses none.
 	Match  Match `yaml:"match"`
 	Policy `yaml:",inline"`
 }
@@ -255,19 +290,44 @@ type Match struct {
 
 // SplitDNS says how a gateway finds the addresses of listed names.
 type SplitDNS struct {
-	// Zones are asked by longest suffix, before the system's resolver.
+	// Zones have DNS servers of their own. The one with the longest suffix that
+	// holds a name is asked for it.
 	Zones []Zone `yaml:"zones"`
+	// Public are the DNS servers for names in no zone, spelt as those of zones;
+	// the default is those of /etc/resolv.conf.
+	Public []string `yaml:"public"`
 	// Hosts pins names to addresses. A pinned name is never looked up, and
 	// pinning is the only way to reach loopback and link-local addresses.
 	Hosts map[string][]netip.Addr `yaml:"hosts" is:"fqdn"`
+	// NAT64 are the translation prefixes of this network (RFC 6052).
+	NAT64 []netip.Prefix `yaml:"nat64"`
+	// Timeout bounds the look-up of a name.
+	Timeout time.Duration `yaml:"timeout" default:"5s" range:"100ms..30s"`
+	// Cache says what is remembered.
+	Cache Cache `yaml:"cache"`
+}
+
+// Cache says what of DNS is remembered.
+type Cache struct {
+	// Entries is the greatest number of answers; 0 remembers none.
+	Entries int `yaml:"entries" default:"10000" range:"0..1000000"`
+	// MaxTTL bounds how long an answer is remembered.
+	MaxTTL time.Duration `yaml:"max_ttl" default:"24h" range:"0s..168h"`
+	// Stale is how long past its TTL an answer may serve while no server does.
+	Stale time.Duration `yaml:"stale" default:"1h" range:"0s..72h"`
 }
 
 // Zone is a part of the name space with servers of its own.
 type Zone struct {
-	// Suffix is the zone's name.
+	// Suffix is the zone's name. Required.
 	Suffix string `yaml:"suffix" is:"fqdn"`
-	// Servers are asked for its names.
+	// Servers are asked for its names, the first before the others: an address,
+	// or udp://, tcp:// and tls://ADDRESS:PORT, or https://ADDRESS/PATH, the
+	// latter two with #NAME where the certificate has a name. Without servers the
+	// public ones are asked.
 	Servers []string `yaml:"servers"`
+	// CA is a PEM file of roots for tls and https; the default is the system's.
+	CA string `yaml:"ca" is:"file"`
 	// Allow lists the private networks that its names may lead to.
 	Allow []netip.Prefix `yaml:"allow"`
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -12,18 +13,85 @@ import (
 // maxShownList is the longest corrected list that a message shows, in bytes.
 const maxShownList = 2000
 
-// checkServices judges the allow-list, and points into it.
-func (r *reader) checkServices(g *Gateway) {
-	const path = "gateway.policy.background_services"
-	if r.bad("gateway.policy") || r.bad(path) {
+// checkPolicies judges the default policy and the named ones, each by itself and
+// then all together, and points into their lists.
+func (r *reader) checkPolicies(c *Config) {
+	good := r.checkPolicy("gateway.policy", policy.DefaultName, &c.Gateway.Policy)
+	named := c.NamedPolicies()
+	for i, n := range named {
+		at := "gateway.policies." + n.Name
+		p := c.Gateway.Policies[n.Name]
+		if r.bad("gateway.policies") || r.bad(at) || !r.checkPolicy(at, n.Name, &p.Policy) {
+			good = false
+		}
+		if r.bad(at+".match") || slices.ContainsFunc([]string{"apps", "platforms", "groups"}, func(list string) bool { return r.bad(at + ".match." + list) }) {
+			good = false
+		}
+		named[i].Match = policy.Match(p.Match)
+	}
+	if !good {
 		return
 	}
-	services, err := policy.ParseServices(g.Policy.BackgroundServices)
+	var conflict *policy.SetError
+	if _, err := policy.CompileSet(c.Gateway.Policy.Spec(), named); errors.As(err, &conflict) {
+		r.sayConflict("gateway.policies."+conflict.Policy, conflict.Err)
+	}
+}
+
+// sayConflict reports what is wrong with a policy beside the others: its name, or
+// the tickets that it is for.
+func (r *reader) sayConflict(at string, err error) {
+	var flaw *policy.SpecError
+	if !errors.As(err, &flaw) {
+		r.say(at, err.Error())
+		return
+	}
+	if flaw.Field != "name" {
+		at += "." + flaw.Field
+		if one := item(at, flaw.Index); r.places[one].given {
+			at = one
+		}
+	}
+	r.say(at, flaw.Err.Error())
+}
+
+// checkPolicy judges one policy, and reports whether it can be used.
+func (r *reader) checkPolicy(at, name string, p *Policy) bool {
+	if r.bad(at) {
+		return false
+	}
+	list := at + ".background_services"
+	if r.bad(list) {
+		return false
+	}
+	var flaw *policy.SpecError
+	_, err := policy.Compile(name, p.Spec())
 	switch {
+	case errors.As(err, &flaw):
+		r.sayInPolicy(at, p, flaw)
+		return false
 	case err != nil:
-		r.sayInList(path, g.Policy.BackgroundServices, err)
-	case len(services) == 0:
-		r.sayAs(Warning, path, "nothing is listed, so every tunnel will be refused")
+		r.say(at, err.Error())
+		return false
+	case p.BackgroundServices == "" && len(p.WebDomains) == 0 && p.NetworkAccess != "unrestricted":
+		r.sayAs(Warning, list, "nothing is listed, so every tunnel will be refused")
+	}
+	return true
+}
+
+// sayInPolicy reports what is wrong with a setting of a policy, once: what the
+// decoder refused is not judged again.
+func (r *reader) sayInPolicy(at string, p *Policy, flaw *policy.SpecError) {
+	path := at + "." + flaw.Field
+	if flaw.Field == "background_services" {
+		r.sayInList(path, p.BackgroundServices, flaw.Err)
+		return
+	}
+	if one := item(path, flaw.Index); r.places[one].given {
+		path = one
+	}
+	if !r.bad(path) {
+		r.say(path, flaw.Err.Error())
 	}
 }
 
@@ -37,7 +105,7 @@ func (r *reader) sayInList(path, list string, err error) {
 	}
 	p := r.places[path]
 	column := p.column
-	if start, ok := r.startOf(p, list); ok {
+	if start, ok := startOf(r.lines, p, list); ok {
 		column = start + mistake.Column - 1
 	}
 	message := fmt.Sprintf("entry %d %s", mistake.Entry, mistake.Problem)
@@ -50,11 +118,11 @@ func (r *reader) sayInList(path, list string, err error) {
 // startOf returns the column of a value's first character, past a quotation
 // mark. It fails for a value that is written otherwise than it reads: over
 // several lines, or with escapes.
-func (r *reader) startOf(p place, value string) (column int, ok bool) {
-	if p.line < 1 || p.line > len(r.lines) {
+func startOf(lines []string, p place, value string) (column int, ok bool) {
+	if p.line < 1 || p.line > len(lines) {
 		return 0, false
 	}
-	text := strings.TrimPrefix(r.lines[p.line-1], "\ufeff")
+	text := strings.TrimPrefix(lines[p.line-1], "\ufeff")
 	for range p.column - 1 {
 		_, size := utf8.DecodeRuneInString(text)
 		text = text[size:]

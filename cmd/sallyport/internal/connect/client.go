@@ -55,7 +55,10 @@ func NewClient(c Config) (*Client, error) {
 		user:    c.User,
 		ticket:  c.Ticket,
 		tls:     clientTLS(c),
-		dialer:  net.Dialer{KeepAlive: -1}, // an idle tunnel lets the radio sleep
+		dialer: net.Dialer{
+			KeepAlive: -1, // an idle tunnel lets the radio sleep
+			Resolver:  localResolver(c.LocalDNS),
+		},
 	}, nil
 }
 

@@ -3,7 +3,6 @@ package connect
 import (
 	"crypto/rand"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -55,10 +54,30 @@ type Config struct {
 	// User is the user name to claim, at most 255 bytes. The gateway logs it
 	// and does not trust it.
 	User string
+	// NetworkAccess is "tunneled", which "" means too, "web_sso" or
+	// "unrestricted", with which nothing goes to the gateway.
+	NetworkAccess string
 	// Services is the list that the split goes by.
 	Services []policy.Service
+	// WebDomains are listed too, on ports 80 and 443, when NetworkAccess is
+	// "web_sso": names, or "*.example.com" for every name below one.
+	WebDomains []string
 	// SplitTunnel says what goes through the gateway.
 	SplitTunnel Mode
+
+	// HTTPListen is where the HTTP proxy listens, as Listen.
+	HTTPListen string
+	// DNSListen is where the DNS stub listens, UDP and TCP, as Listen.
+	DNSListen string
+	// SplitDNS says whose DNS the stub asks.
+	SplitDNS DNSMode
+	// Suffixes are the zones that the gateway's DNS answers for: names, without
+	// a wildcard, that stand for themselves and every name below.
+	Suffixes []string
+	// LocalDNS is the host:port of the DNS server that this machine asks outside
+	// of the gateway; the host is an address. "" means the first server of
+	// /etc/resolv.conf for the stub, and this machine's resolver for connections.
+	LocalDNS string
 	// Hooks tell what happens.
 	Hooks Hooks
 }
@@ -66,7 +85,7 @@ type Config struct {
 // Format prints no more than where the gateway is, whatever the verb: the
 // password is a secret.
 func (c Config) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "{Gateway:%q SplitTunnel:%v}", c.Gateway, c.SplitTunnel)
+	_, _ = fmt.Fprintf(f, "{Gateway:%q SplitTunnel:%v SplitDNS:%v}", c.Gateway, c.SplitTunnel, c.SplitDNS)
 }
 
 // Hooks are called on the connection's own goroutine, several at a time. Each
@@ -75,8 +94,10 @@ type Hooks struct {
 	// Tunnel is told of each connection once its set-up has come to an end,
 	// good or bad.
 	Tunnel func(Tunnel)
+	// Lookup is told of each question to the DNS stub, once it is answered.
+	Lookup func(Lookup)
 	// Refused is told why an application did not come as far: a wrong password,
-	// a command other than CONNECT.
+	// a command other than CONNECT, a request that cannot be read one way only.
 	Refused func(error)
 	// AcceptError is told of a failed accept, and how long the next one waits.
 	AcceptError func(err error, backoff time.Duration)
@@ -107,56 +128,6 @@ func (t Tunnel) String() string {
 		line += ": " + tunnel.SafeText(t.Err.Error(), 300)
 	}
 	return line
-}
-
-// Via is the way that a connection takes.
-type Via uint8
-
-// The two ways.
-const (
-	Gateway Via = iota
-	Direct
-)
-
-// String returns "gateway" or "direct".
-func (v Via) String() string {
-	if v == Direct {
-		return "direct"
-	}
-	return "gateway"
-}
-
-// Mode is the split tunnel's setting.
-type Mode uint8
-
-// The modes. The zero value lets nothing past the gateway.
-const (
-	Off     Mode = iota // everything goes to the gateway
-	On                  // the listed services do, the rest goes straight out
-	Reverse             // all but the listed do
-)
-
-// String returns the mode as it is written in configuration files.
-func (m Mode) String() string {
-	switch m {
-	case Off:
-		return "off"
-	case On:
-		return "on"
-	case Reverse:
-		return "reverse"
-	}
-	return "unknown"
-}
-
-// ParseMode reads "off", "on" or "reverse".
-func ParseMode(s string) (Mode, error) {
-	for _, m := range []Mode{Off, On, Reverse} {
-		if s == m.String() {
-			return m, nil
-		}
-	}
-	return Off, errors.New("split tunnel must be on, off or reverse")
 }
 
 // newPassword takes the given password, or makes one of 130 random bits.

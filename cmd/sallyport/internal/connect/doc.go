@@ -1,37 +1,101 @@
 // Package connect is the device's side: what the proxy layer inside a managed
 // app does, as a program for people and tests. It takes connections from
-// applications on a local SOCKS5 listener, decides for each whether it goes
-// through the gateway or straight out, and opens tunnels:
+// applications on local listeners, decides for each whether it goes through the
+// gateway or straight out, and opens tunnels; and it answers their DNS:
 //
-//	application ── SOCKS5, RFC 1929 ──→ Proxy ── by Mode ─┬─→ straight out
+//	application ── SOCKS5, RFC 1929 ──→ ┐
+//	            ── HTTP proxy, Basic ─→ Proxy ── by way ──┬─→ straight out
 //	                (loopback)                            └─→ Client
+//	            ── DNS, UDP and TCP ──→ names ── by asks ─┬─→ local DNS
+//	                                                      └─→ Client: DNS over TCP at
+//	                                                          dns.sallyport.internal:53
 //	Client ── TCP ── TLS ── SOCKS5: ticket, name ──→ gateway ──→ service
 //
 // # Which way
 //
-// With [On] the listed services go through the gateway and everything else goes
-// straight out; with [Off] everything goes to the gateway, which refuses what is
-// not listed; with [Reverse] everything but the listed goes through the gateway.
-// Names are matched by the gateway's own rules. A name on its way to the gateway
-// is not resolved here: it is handed on as the application wrote it, an address
-// as the same address. What goes straight out uses this machine's resolver, and
-// a host that cannot be read as a name or an address never goes straight out.
+// One pure function, way, decides on a destination, by the first line of this
+// table that fits. Listed means by the gateway's own rules for names; web domains
+// are listed on ports 80 and 443. Split DNS has no say in it:
+//
+//	split tunnel                    off        on         reverse
+//	network access unrestricted     straight   straight   straight
+//	the gateway's own name          straight   straight   straight
+//	a single label                  gateway    gateway    gateway
+//	dns.sallyport.internal          gateway    gateway    gateway
+//	listed                          gateway    gateway    straight
+//	all else, addresses included    gateway    straight   gateway
+//
+// What goes to the gateway is not resolved here: a name is handed on as the
+// application wrote it, an address as the same address. What goes straight out is
+// found by the local DNS, whatever split DNS says, since an address of the inside
+// would lead nowhere from there; no search list is applied, and localhost is
+// this machine. A host that cannot be read as a name or an address never goes
+// straight out. The gateway's own names are those that it is dialled by and that
+// its certificate has; an address is not one of them.
+//
+// # Whose DNS
+//
+// Another, asks, decides on a question to the stub, by the first line that fits.
+// The zones are the suffixes that the gateway's DNS answers for, at them and
+// below; the split tunnel has no say in it:
+//
+//	split DNS                       remote     local      both
+//	no host's name, dns.sallyport…  refused    refused    refused
+//	localhost and below             here       here       here
+//	network access unrestricted     local      local      local
+//	the gateway's own name          local      local      local
+//	a single label                  gateway    gateway    gateway
+//	in a zone                       gateway    local      gateway, else local
+//	all else                        local      local      local
+//
+// "Else" is when the gateway's DNS has no answer: the tunnel fails, nothing comes
+// within 3 s, or SERVFAIL or REFUSED does. That a name does not exist is an
+// answer. A single label is never asked of the local DNS, and gets a SERVFAIL
+// rather: outside it would tell a name of the inside, or meet a stranger's. With
+// network access unrestricted everything is as if this program were not there.
+//
+// The local DNS is asked by UDP, from a fresh port and with a fresh id, and over
+// TCP if the answer is cut. The gateway's is asked through at most eight tunnels,
+// which are kept for 30 s after their last question.
 //
 // # What an application is told
 //
-// The gateway's reply is passed on unchanged, so that curl shows what a device
-// would see. What happens before the gateway can answer is put into the same
-// words:
+// Over SOCKS5 the gateway's reply is passed on unchanged, so that curl shows what
+// a device would see. What happens before the gateway can answer is put into the
+// same words. The HTTP proxy answers with a status, and says in a sentence what
+// it was:
 //
-//	ticket refused                    02  not allowed
-//	gateway unreachable               03, 05 where it refuses the connection
-//	TLS with the gateway fails        01
-//	not done within 30 s              06
+//	                              SOCKS5   HTTP
+//	refused by policy             02       403
+//	no host                       02       403
+//	ticket refused                02       502
+//	gateway unreachable           03       502
+//	gateway refuses to connect    05       502
+//	TLS with the gateway fails    01       502
+//	host not found, unreachable   04, 03   502
+//	service refuses to connect    05       502
+//	not done within 30 s          06       504
+//	no or wrong local password    (RFC 1929)  407
+//	a request read in two ways             400, 431
+//
+// # HTTP
+//
+// A head of at most 16 KiB has 10 s to come, is judged by stricter rules than
+// net/http's, and is then read by net/http. Each connection carries one request,
+// and each request in absolute form gets a tunnel of its own, without the headers
+// that concern one hop. What follows behind it is not read, so there is nothing
+// to smuggle. Bytes behind CONNECT go into the tunnel, once it stands.
+//
+// The listener has the PAC file at /proxy.pac, without a password since browsers
+// fetch it so. It holds the rules and no secret; and because the rules have names
+// of the inside, it is not given to pages of other origins or by other hosts'
+// names.
 //
 // # Secrets
 //
 // The ticket is asked for at every tunnel, so that a renewed one is used from
 // the next tunnel on; it is kept nowhere and appears in no error. The local
-// listener is on loopback and wants a password all the same: on a machine with
-// several users, the tunnel is not for all of them.
+// listeners are on loopback, and the proxies want a password all the same: on a
+// machine with several users, the tunnel is not for all of them. DNS knows no
+// passwords, so whoever is on the machine may ask for names.
 package connect

@@ -14,16 +14,19 @@ import (
 	"github.com/sallyport/sallyport/tunnel/socks"
 )
 
-// Proxy is the local SOCKS5 server. Its Dial is the Client's: always through
-// the gateway.
+// Proxy is what applications meet: a SOCKS5 server, an HTTP proxy and a DNS
+// stub. Its Dial is the Client's: always through the gateway.
 type Proxy struct {
 	*Client
-	listen   string
+	listen, httpListen, dnsListen string
+
 	password string
 	split    split
+	pac      pacFile
 	hooks    Hooks
 	direct   net.Dialer
-	slots    chan struct{} // one element a connection
+	localDNS string        // as Config.LocalDNS
+	slots    chan struct{} // one element a connection, of whatever protocol
 }
 
 // errPassword is all that the log learns of a failed log-in.
@@ -35,26 +38,37 @@ func New(c Config) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	if c.Listen != "" {
-		if err := checkLoopback(c.Listen); err != nil {
+	for _, address := range []string{c.Listen, c.HTTPListen, c.DNSListen} {
+		if address == "" {
+			continue
+		}
+		if err := checkLoopback(address); err != nil {
 			return nil, fmt.Errorf("connect: %w", err)
 		}
+	}
+	if err := checkLocalDNS(c.LocalDNS, c.DNSListen); err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
 	}
 	password, err := newPassword(c.Password)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	way, err := newSplit(c.SplitTunnel, c.Services)
+	ways, err := newSplit(c)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return &Proxy{
-		Client:   client,
-		listen:   c.Listen,
-		password: password,
-		split:    way,
-		hooks:    c.Hooks,
-		slots:    make(chan struct{}, maxConnections),
+		Client:     client,
+		listen:     c.Listen,
+		httpListen: c.HTTPListen,
+		dnsListen:  c.DNSListen,
+		password:   password,
+		split:      ways,
+		pac:        newPAC(c),
+		hooks:      c.Hooks,
+		direct:     net.Dialer{Resolver: localResolver(c.LocalDNS)},
+		localDNS:   c.LocalDNS,
+		slots:      make(chan struct{}, maxConnections),
 	}, nil
 }
 
@@ -65,29 +79,25 @@ func (p *Proxy) Password() string { return p.password }
 // Format keeps the password out of whatever prints a Proxy.
 func (p *Proxy) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "connect.Proxy") }
 
-// handle is the whole life of one application's connection.
-func (p *Proxy) handle(ctx context.Context, app tunnel.Stream) {
+// serveSOCKS is the whole life of one application's connection.
+func (p *Proxy) serveSOCKS(ctx context.Context, app tunnel.Stream) {
 	began := time.Now()
 	setUp, cancel := context.WithDeadline(ctx, began.Add(setUpLimit))
 	defer cancel()
 	_ = app.SetDeadline(began.Add(setUpLimit))
 	wanted, last, err := p.negotiate(app)
 	if err != nil {
-		if p.hooks.Refused != nil {
-			p.hooks.Refused(err)
-		}
+		p.tellRefused(err)
 		part(app, last)
 		return
 	}
-	service, via, listed, err := p.connect(setUp, wanted)
+	service, way, err := p.connect(setUp, wanted)
 	if err != nil {
 		last = replyFor(err).Append(nil)
-	} else if err = succeed(app); err != nil {
+	} else if err = succeed(app, socks.Succeeded.Append(nil)); err != nil {
 		_ = service.Close()
 	}
-	if p.hooks.Tunnel != nil {
-		p.hooks.Tunnel(Tunnel{Destination: wanted, Listed: listed, Via: via, Took: time.Since(began), Err: err})
-	}
+	p.tellTunnel(wanted, way, began, err)
 	if err != nil {
 		part(app, last)
 		return
@@ -131,9 +141,21 @@ func (p *Proxy) authentic(user, password string) bool {
 	return subtle.ConstantTimeCompare(got[:], want[:]) == 1 && user == LocalUser
 }
 
+func (p *Proxy) tellRefused(err error) {
+	if p.hooks.Refused != nil {
+		p.hooks.Refused(err)
+	}
+}
+
+func (p *Proxy) tellTunnel(wanted tunnel.Destination, way route, began time.Time, err error) {
+	if p.hooks.Tunnel != nil {
+		p.hooks.Tunnel(Tunnel{Destination: wanted, Listed: way.listed, Via: way.via, Took: time.Since(began), Err: err})
+	}
+}
+
 // succeed tells the application that its tunnel stands, and stops the clock.
-func succeed(app tunnel.Stream) error {
-	_, err := app.Write(socks.Succeeded.Append(nil))
+func succeed(app tunnel.Stream, words []byte) error {
+	_, err := app.Write(words)
 	if err == nil {
 		err = app.SetDeadline(time.Time{})
 	}

@@ -21,18 +21,33 @@ const (
 	lastBackoff  = time.Second
 )
 
-// Listen opens the local listener of Config.Listen, for Serve.
-func (p *Proxy) Listen(ctx context.Context) (net.Listener, error) {
-	if err := checkLoopback(p.listen); err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	return tunnel.Listen(ctx, p.listen)
+// Listen opens the SOCKS5 listener of Config.Listen, for Serve.
+func (p *Proxy) Listen(ctx context.Context) (net.Listener, error) { return listen(ctx, p.listen) }
+
+// ListenHTTP opens the HTTP proxy's listener of Config.HTTPListen, for
+// ServeHTTPProxy.
+func (p *Proxy) ListenHTTP(ctx context.Context) (net.Listener, error) {
+	return listen(ctx, p.httpListen)
 }
 
-// Serve takes connections on ln, which must be on loopback, until ctx ends, and
-// then returns nil. The end of ctx ends the tunnels too. When Serve returns, its
-// connections and goroutines are gone, and ln is closed.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	if err := checkLoopback(address); err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return tunnel.Listen(ctx, address)
+}
+
+// Serve takes SOCKS5 connections on ln, which must be on loopback, until ctx
+// ends, and then returns nil. The end of ctx ends the tunnels too. When Serve
+// returns, its connections and goroutines are gone, and ln is closed.
+//
+// The listeners of one Proxy may be served at once, and share its limits.
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
+	return p.serve(ctx, ln, p.serveSOCKS)
+}
+
+// serve does what Serve says for any protocol.
+func (p *Proxy) serve(ctx context.Context, ln net.Listener, speak func(context.Context, tunnel.Stream)) error {
 	if err := checkLoopback(ln.Addr().String()); err != nil {
 		return errors.Join(fmt.Errorf("connect: %w", err), ln.Close())
 	}
@@ -40,7 +55,9 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	defer stop()
 
 	var running sync.WaitGroup
-	err := p.accept(ctx, ln, &running)
+	err := p.accept(ctx, ln, func(conn net.Conn) {
+		running.Go(func() { p.serveConn(ctx, conn, speak) })
+	})
 	_ = ln.Close()
 	running.Wait()
 	if ctx.Err() != nil {
@@ -51,7 +68,7 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 
 // accept runs until the listener is closed. It takes a slot first, so that what
 // cannot be served is not accepted either.
-func (p *Proxy) accept(ctx context.Context, ln net.Listener, running *sync.WaitGroup) error {
+func (p *Proxy) accept(ctx context.Context, ln net.Listener, accepted func(net.Conn)) error {
 	backoff := firstBackoff
 	for {
 		select {
@@ -62,7 +79,7 @@ func (p *Proxy) accept(ctx context.Context, ln net.Listener, running *sync.WaitG
 		conn, err := ln.Accept()
 		if err == nil {
 			backoff = firstBackoff
-			running.Go(func() { p.serveConn(ctx, conn) })
+			accepted(conn)
 			continue
 		}
 		<-p.slots
@@ -93,12 +110,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // serveConn bounds one connection's life by ctx: when its near side is closed,
 // Relay closes the far one.
-func (p *Proxy) serveConn(ctx context.Context, conn net.Conn) {
+func (p *Proxy) serveConn(ctx context.Context, conn net.Conn, speak func(context.Context, tunnel.Stream)) {
 	defer func() { <-p.slots }()
 	defer conn.Close()
 	cut := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer cut()
 	if app, ok := conn.(tunnel.Stream); ok {
-		p.handle(ctx, app)
+		speak(ctx, app)
 	}
 }

@@ -1,115 +1,191 @@
 package connect
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/tunnel"
-	"github.com/sallyport/sallyport/tunnel/socks"
 )
 
-// errNoHost is for what must not go to this machine's resolver: a mistake, or a
-// credential in the place of a name.
-var errNoHost = errors.New("this host may not go straight out: it is no name and no address")
+// The words for network access that mean something here.
+const (
+	webSSO       = "web_sso"
+	unrestricted = "unrestricted"
+)
 
-// split decides the way of each connection. It is immutable.
+const (
+	localhost = "localhost"
+	// deviceDNS is the name at which a gateway answers its devices' questions,
+	// inside the tunnel. It means nothing outside.
+	deviceDNS = "dns.sallyport.internal"
+)
+
+// split decides the way of each connection and each question. It is immutable,
+// and does no I/O.
 type split struct {
-	mode Mode
-	list *policy.Policy
+	unrestricted bool
+	tunnels      Mode
+	names        DNSMode
+	list         *policy.Policy
+	own          map[string]bool // the gateway's own names
+	suffixes     []string        // lower case, no dot at either end
 }
 
-func newSplit(mode Mode, services []policy.Service) (split, error) {
-	if mode > Reverse {
-		return split{}, errors.New("unknown split tunnel mode")
+// newSplit checks what the config says about ways.
+func newSplit(c Config) (split, error) {
+	if c.SplitTunnel > Reverse || c.SplitDNS > Both {
+		return split{}, errors.New("unknown split tunnel or split DNS mode")
 	}
-	entries := make([]string, len(services))
-	for i, s := range services {
+	s := split{unrestricted: c.NetworkAccess == unrestricted, tunnels: c.SplitTunnel, names: c.SplitDNS, own: ownNames(c)}
+	var err error
+	if s.list, err = compileList(c); err != nil {
+		return split{}, err
+	}
+	for _, suffix := range c.Suffixes {
+		host, err := policy.ParseHost(suffix)
+		if err == nil && host.Name == "" {
+			err = errors.New("it is an address")
+		}
+		if err != nil {
+			return split{}, fmt.Errorf("suffix %q: %w", tunnel.SafeText(suffix, maxField), err)
+		}
+		s.suffixes = append(s.suffixes, host.Name)
+	}
+	return s, nil
+}
+
+func compileList(c Config) (*policy.Policy, error) {
+	spec := c.spec()
+	if spec.NetworkAccess == unrestricted {
+		spec.NetworkAccess = "" // it would deny everything, and what is listed is told all the same
+	}
+	list, err := policy.Compile("connect", spec)
+	if err != nil {
+		return nil, fmt.Errorf("what is listed: %w", err)
+	}
+	return list, nil
+}
+
+// spec is the part of the config that is a policy.
+func (c Config) spec() policy.Spec {
+	entries := make([]string, len(c.Services))
+	for i, s := range c.Services {
 		entries[i] = s.String()
 	}
-	list, err := policy.Compile("connect", policy.Spec{Services: strings.Join(entries, ",")})
-	if err != nil {
-		return split{}, fmt.Errorf("services: %w", err)
+	return policy.Spec{
+		NetworkAccess: c.NetworkAccess, Services: strings.Join(entries, ","), WebDomains: c.WebDomains,
+		SplitTunnel: c.SplitTunnel.String(), SplitDNS: c.SplitDNS.String(),
 	}
-	return split{mode: mode, list: list}, nil
 }
 
-// way returns how a destination is to be reached; known tells whether it could
-// be read at all.
-func (s split) way(d tunnel.Destination) (via Via, listed bool, host policy.Host, known bool) {
+// ownNames are the names of the gateway itself. An address that it is dialled at
+// is none: what else is there, this program cannot know.
+func ownNames(c Config) map[string]bool {
+	own := make(map[string]bool)
+	dialled, _, _ := net.SplitHostPort(c.Gateway)
+	for _, name := range []string{c.ServerName, dialled} {
+		if host, err := policy.ParseHost(name); err == nil && host.Name != "" {
+			own[host.Name] = true
+		}
+	}
+	return own
+}
+
+// route is how a destination is to be reached.
+type route struct {
+	via    Via
+	listed bool
+	host   policy.Host // the zero Host if known is false
+	known  bool        // it could be read as a name or an address
+}
+
+// way decides on a destination. What comes first decides; doc.go has it as a
+// table.
+func (s split) way(d tunnel.Destination) route {
 	host, err := policy.HostOf(d.Host, d.Addr)
-	known = err == nil
-	listed = known && s.list.Decide(policy.Query{Host: host, Port: d.Port}).Allow
-	if s.mode == On && !listed || s.mode == Reverse && listed {
-		return Direct, listed, host, known
-	}
-	return Gateway, listed, host, known
-}
-
-// connect opens the connection and says which way it took.
-func (p *Proxy) connect(ctx context.Context, d tunnel.Destination) (stream tunnel.Stream, via Via, listed bool, err error) {
-	via, listed, host, known := p.split.way(d)
+	r := route{host: host, known: err == nil, via: Gateway}
+	r.listed = r.known && s.list.Decide(policy.Query{Host: host, Port: d.Port}).Allow
 	switch {
-	case via == Direct && !known:
-		err = errNoHost
-	case via == Direct:
-		stream, err = p.straight(ctx, host, d.Port)
-	case d.Addr.IsValid():
-		stream, err = p.open(ctx, d.Addr.String(), d.Port)
-	default:
-		stream, err = p.open(ctx, d.Host, d.Port)
+	case s.unrestricted:
+		r.via = Direct
+	case s.own[host.Name]:
+		r.via = Direct // a tunnel within the tunnel leads nowhere
+	case host.Name == deviceDNS, isSingleLabel(host.Name):
+		// Outside it would be a name of the inside, or what a search list makes
+		// of it.
+	case s.tunnels == On && !r.listed, s.tunnels == Reverse && r.listed:
+		r.via = Direct
 	}
-	return stream, via, listed, err
+	return r
 }
 
-// straight goes past the gateway.
-func (p *Proxy) straight(ctx context.Context, host policy.Host, port uint16) (tunnel.Stream, error) {
-	conn, err := p.direct.DialContext(ctx, "tcp", net.JoinHostPort(host.String(), strconv.Itoa(int(port))))
-	if err != nil {
-		return nil, err
+// asked is who answers a question.
+type asked uint8
+
+const (
+	askNobody  asked = iota // it is refused
+	askItself               // localhost
+	askLocal                // the local DNS
+	askGateway              // the gateway's DNS
+	askBoth                 // the gateway's; the local one if there is no answer
+)
+
+// String is for the log.
+func (a asked) String() string {
+	switch a {
+	case askItself:
+		return "here"
+	case askLocal:
+		return "locally"
+	case askGateway:
+		return "through the gateway"
+	case askBoth:
+		return "through the gateway, else locally"
 	}
-	stream, ok := conn.(tunnel.Stream)
-	if !ok {
-		return nil, errors.Join(errors.New("connection without half-close"), conn.Close())
-	}
-	return stream, nil
+	return "nowhere"
 }
 
-// replyFor puts an error into the words of SOCKS5. What the gateway said is
-// passed on as it is.
-func replyFor(err error) socks.Reply {
-	var refused *socks.ReplyError
-	var problem socks.Problem
-	var lookup *net.DNSError
+// asks decides on a question. The name is in lower case and has no dot at its
+// end; "" is one that no host has.
+func (s split) asks(name string) asked {
 	switch {
-	case errors.As(err, &refused):
-		return refused.Reply
-	case errors.Is(err, ErrTicketRefused), errors.Is(err, errNoHost):
-		return socks.NotAllowed
-	case errors.Is(err, ErrTLS):
-		return socks.GeneralFailure
-	case timedOut(err):
-		return socks.TTLExpired
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return socks.ConnectionRefused
-	case errors.Is(err, ErrUnreachable), errors.Is(err, syscall.ENETUNREACH):
-		return socks.NetworkUnreachable
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.As(err, &lookup):
-		return socks.HostUnreachable
-	case errors.As(err, &problem):
-		return problem.Reply()
+	case name == "", name == deviceDNS:
+		return askNobody
+	case isLocalhost(name):
+		return askItself
+	case s.unrestricted, s.own[name]:
+		return askLocal
+	case isSingleLabel(name):
+		return askGateway
+	case s.names == Local || !s.inZone(name):
+		return askLocal
+	case s.names == Both:
+		return askBoth
 	}
-	return socks.GeneralFailure
+	return askGateway
 }
 
-func timedOut(err error) bool {
-	var timeout net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) ||
-		errors.As(err, &timeout) && timeout.Timeout()
+// inZone tells names at or below a suffix.
+func (s split) inZone(name string) bool {
+	for _, suffix := range s.suffixes {
+		rest, below := strings.CutSuffix(name, suffix)
+		if below && (rest == "" || strings.HasSuffix(rest, ".")) {
+			return true
+		}
+	}
+	return false
+}
+
+// isSingleLabel tells names such as intranet. This machine's own is none of
+// them: nobody else could answer for it.
+func isSingleLabel(name string) bool {
+	return name != "" && name != localhost && !strings.Contains(name, ".")
+}
+
+// isLocalhost tells the names of RFC 6761 section 6.3.
+func isLocalhost(name string) bool {
+	return name == localhost || strings.HasSuffix(name, "."+localhost)
 }

@@ -172,26 +172,52 @@ func listed() []policy.Service {
 	}
 }
 
-// startProxy serves until the test is over. Set-ups are told on the channel.
+// startProxy serves SOCKS5 until the test is over. Set-ups are told on the
+// channel.
 func startProxy(t testing.TB, c Config) (*runningProxy, <-chan Tunnel) {
 	t.Helper()
-	told := make(chan Tunnel, 16)
+	return startDoor(t, c, (*Proxy).Listen, (*Proxy).Serve)
+}
+
+// startHTTP serves the HTTP proxy in the same way.
+func startHTTP(t testing.TB, c Config) (*runningProxy, <-chan Tunnel) {
+	t.Helper()
+	c.HTTPListen = "127.0.0.1:0"
+	return startDoor(t, c, (*Proxy).ListenHTTP, (*Proxy).ServeHTTPProxy)
+}
+
+// startDNS serves the DNS stub in the same way.
+func startDNS(t testing.TB, c Config) (*runningProxy, <-chan Lookup) {
+	t.Helper()
+	c.DNSListen = "127.0.0.1:0"
+	told := make(chan Lookup, 512)
+	c.Hooks.Lookup = func(l Lookup) { told <- l }
+	p, _ := startDoor(t, c, (*Proxy).ListenDNS, (*Proxy).ServeDNS)
+	return p, told
+}
+
+func startDoor[L interface{ Addr() net.Addr }](
+	t testing.TB, c Config,
+	listen func(*Proxy, context.Context) (L, error), serve func(*Proxy, context.Context, L) error,
+) (*runningProxy, <-chan Tunnel) {
+	t.Helper()
+	told := make(chan Tunnel, 512)
 	c.Hooks.Tunnel = func(tn Tunnel) { told <- tn }
 	p, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := p.Listen(t.Context())
+	ln, err := listen(p, t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- p.Serve(ctx, ln) }()
+	go func() { served <- serve(p, ctx, ln) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {
-			t.Errorf("Serve: %v", err)
+			t.Errorf("serving: %v", err)
 		}
 	})
 	return &runningProxy{p, ln.Addr()}, told

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sallyport/sallyport/certs"
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
+	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/sta"
 	"github.com/sallyport/sallyport/sta/api"
 	"github.com/sallyport/sallyport/sta/auditlog"
@@ -189,7 +190,7 @@ func openClients(c *config.STA) (*sta.Clients, error) {
 func policies(named []string) []string {
 	named = slices.Clone(named)
 	for i, name := range named {
-		if name == defaultPolicy {
+		if name == policy.DefaultName {
 			named[i] = ""
 		}
 	}

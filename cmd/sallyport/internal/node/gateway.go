@@ -3,15 +3,17 @@ package node
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/gateway/policy"
-	"github.com/sallyport/sallyport/splitdns"
+	"github.com/sallyport/sallyport/gateway/policy/lint"
 	"github.com/sallyport/sallyport/tunnel"
 )
 
@@ -22,13 +24,13 @@ type gatewayPart struct {
 	server *tunnel.Server
 	addr   netip.AddrPort
 
-	mu     sync.Mutex // guards what the snapshot in force was made of
-	file   *config.Config
-	around surroundings
+	mu       sync.Mutex // guards what the snapshot in force was made of
+	file     *config.Config
+	policies string    // the version
+	since    time.Time // when its policies came into force
+	names    *names    // of the file; closed when they and all snapshots with them are gone
+	around   surroundings
 }
-
-// defaultPolicy is the name of the policy that gateway.policy describes.
-const defaultPolicy = "default"
 
 func (n *Node) startGateway(ctx context.Context, c *config.Config) (*gatewayPart, error) {
 	listener, err := listen(ctx, c, c.Gateway.Listen)
@@ -66,11 +68,20 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (err error) {
 	if g.around.local, err = localAddresses(); err != nil {
 		return err
 	}
-	g.file = c
-	snapshot, err := n.snapshot(c, &g.around, g.addr)
+	g.file, g.since = c, time.Now()
+	if g.names, err = n.openNames(c); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			g.names.close()
+		}
+	}()
+	snapshot, err := n.snapshot(c, g.since, g.names, &g.around, g.addr)
 	if err != nil {
 		return err
 	}
+	g.policies = snapshot.Policies.Snapshot()
 	g.Gateway, err = gateway.New(gateway.Config{
 		Redeemer: g.trust, Snapshot: snapshot,
 		Relay: tunnel.Limits{Idle: c.Gateway.IdleTimeout},
@@ -89,18 +100,31 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (err error) {
 	return err
 }
 
-// use puts the policy and names of c in force for new tunnels.
+// use puts the policies and names of c in force for new tunnels. What resolves
+// names begins anew, and with it its cache: other servers may know other answers.
 func (g *gatewayPart) use(n *Node, c *config.Config) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	snapshot, err := n.snapshot(c, &g.around, g.addr)
+	names, err := n.openNames(c)
 	if err != nil {
 		return err
 	}
-	g.file = c
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	snapshot, err := n.snapshot(c, time.Now(), names, &g.around, g.addr)
+	if err != nil {
+		names.close()
+		return err
+	}
+	if snapshot.Policies.Snapshot() == g.policies {
+		snapshot.Since = g.since // they are what they were
+	}
+	old := g.names
+	g.file, g.policies, g.since, g.names = c, snapshot.Policies.Snapshot(), snapshot.Since, names
 	g.Use(snapshot)
-	n.log.Info().Str("event", "policy_in_force").Str("snapshot", snapshot.Policy.Snapshot()).
-		Int("services", len(snapshot.Policy.Services())).Msg("this policy decides on new tunnels")
+	old.drop()
+	all := snapshot.Policies.All()
+	n.log.Info().Str("event", "policy_in_force").Str("snapshot", snapshot.Policies.Snapshot()).
+		Int("policies", len(all)).Int("services", len(snapshot.Policies.Default().Services())).
+		Msg("these policies decide on new tunnels")
 	return nil
 }
 
@@ -123,15 +147,16 @@ func (g *gatewayPart) watchAddresses(ctx context.Context, n *Node) error {
 
 func (g *gatewayPart) noteAddresses(ctx context.Context, n *Node) error {
 	g.mu.Lock()
-	file, around := g.file, g.around
+	file, around, names := g.file, g.around, g.names.take()
 	g.mu.Unlock()
-	now, err := around.lookAround(ctx, file)
+	defer names.drop()
+	now, err := around.lookAround(ctx, file, names.look)
 	if err != nil || now.equal(&around) {
 		return err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	snapshot, err := n.snapshot(g.file, &now, g.addr)
+	snapshot, err := n.snapshot(g.file, g.since, g.names, &now, g.addr)
 	if err != nil {
 		return err
 	}
@@ -142,28 +167,46 @@ func (g *gatewayPart) noteAddresses(ctx context.Context, n *Node) error {
 
 // snapshot compiles everything that decides on destinations. listening is where
 // the gateway itself listens.
-func (n *Node) snapshot(c *config.Config, around *surroundings, listening netip.AddrPort) (gateway.Snapshot, error) {
-	p := c.Gateway.Policy
-	compiled, err := policy.Compile(defaultPolicy, policy.Spec{
-		NetworkAccess: p.NetworkAccess, ExchangeServers: p.ExchangeServer,
-		Services: p.BackgroundServices, EWSHost: p.EWSHost, PushRegion: p.PushRegion,
-		SplitTunnel: p.SplitTunnel, SplitDNS: p.SplitDNS,
-	})
+func (n *Node) snapshot(c *config.Config, since time.Time, names *names, around *surroundings, listening netip.AddrPort) (gateway.Snapshot, error) {
+	policies, err := c.PolicySet()
 	if err != nil {
 		return gateway.Snapshot{}, err
 	}
-	resolver, err := splitdns.New(splitdns.Config{Hosts: c.SplitDNS.Hosts})
+	catalogue, err := catalogueOf(c.Gateway)
 	if err != nil {
 		return gateway.Snapshot{}, err
 	}
+	rules := policy.AddressConfig{
+		Own: n.ownListeners(c, around, listening), OwnNames: n.ownNames(c, listening),
+		Local: around.local, Pinned: c.SplitDNS.Hosts, NAT64: c.SplitDNS.NAT64,
+	}
+	for _, zone := range c.SplitDNS.Zones {
+		rules.Zones = append(rules.Zones, policy.Zone{Suffix: zone.Suffix, Allow: zone.Allow})
+	}
+	names.take()
 	return gateway.Snapshot{
-		Policy:   compiled,
-		Resolver: names{resolver},
-		Address: policy.NewAddressRules(policy.AddressConfig{
-			Own: n.ownListeners(c, around, listening), OwnNames: n.ownNames(c, listening),
-			Local: around.local, Pinned: c.SplitDNS.Hosts,
-		}),
+		Policies: policies, Since: since, Address: policy.NewAddressRules(rules),
+		Resolver: names, DNS: names, Release: names.drop,
+		Catalogue: catalogue, OwnNames: rules.OwnNames,
 	}, nil
+}
+
+// catalogueOf gives the addresses that stand for names, if that is switched on.
+func catalogueOf(g *config.Gateway) (map[string][]netip.Addr, error) {
+	if !g.MatchCatalogue {
+		return nil, nil
+	}
+	facts := lint.DefaultFacts()
+	if g.Facts != "" {
+		text, err := os.ReadFile(g.Facts)
+		if err != nil {
+			return nil, err
+		}
+		if facts, err = lint.ParseFacts(text); err != nil {
+			return nil, fmt.Errorf("%s: %w", g.Facts, err)
+		}
+	}
+	return facts.Addresses(), nil
 }
 
 // close ends every tunnel and stops listening.

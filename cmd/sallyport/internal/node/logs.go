@@ -11,7 +11,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/sallyport/sallyport/gateway"
-	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/sta"
 	"github.com/sallyport/sallyport/sta/api"
 	"github.com/sallyport/sallyport/sta/ctxsta"
@@ -26,23 +25,15 @@ import (
 
 func (n *Node) tunnelHooks() gateway.Hooks {
 	return gateway.Hooks{
-		Refused: func(a *gateway.Attempt, r *tunnel.Refusal) {
-			if a.Claims == nil && !n.aboutStranger() {
-				return
-			}
-			e := n.attempt(n.log.Info(), "tunnel_refused", a)
-			if a.Claims != nil { // before that, every client is answered alike
-				e.Uint8("reply", uint8(r.Reply))
-			}
-			e.Str("reason", r.Label).Msg(r.Text)
-		},
+		Refused: n.refused,
 		Opened: func(a *gateway.Attempt) {
 			e := n.attempt(n.log.Info(), "tunnel_opened", a)
-			e.Str("rule", a.Decision.Rule).Stringer("service", a.To).Msg("new TCP proxy connection established")
+			ends(e.Str("policy", a.Policy).Str("snapshot", a.Snapshot).Str("rule", a.Decision.Rule), a)
+			e.Msg("new TCP proxy connection established")
 		},
 		Closed: func(a *gateway.Attempt, account *gateway.Account) {
 			e := n.attempt(n.log.Info(), "tunnel_closed", a)
-			e.Str("reason", account.Reason).Stringer("from", a.From).Stringer("service", a.To).
+			ends(e.Str("reason", account.Reason), a).
 				Int64("up", account.Up).Int64("down", account.Down).
 				Dur("lasted_ms", account.Lasted)
 			if account.Err != nil {
@@ -53,11 +44,20 @@ func (n *Node) tunnelHooks() gateway.Hooks {
 	}
 }
 
+// ends writes the addresses of the connection to the service. The gateway's own DNS
+// has none.
+func ends(e *zerolog.Event, a *gateway.Attempt) *zerolog.Event {
+	if !a.To.IsValid() {
+		return e
+	}
+	return e.Stringer("from", a.From).Stringer("service", a.To)
+}
+
 // attempt writes what is known of a stream.
 func (n *Node) attempt(e *zerolog.Event, event string, a *gateway.Attempt) *zerolog.Event {
 	e.Str("event", event).Stringer("client", a.Peer.Remote).Str("carrier", a.Peer.Carrier)
-	if a.Target != (policy.Host{}) {
-		e.Str("to", destination(a)).Uint16("port", a.Port)
+	if to := a.Destination(); to.Host != "" {
+		e.Str("to", to.Host).Uint16("port", to.Port)
 	}
 	if a.Matched != "" {
 		e.Str("matched", a.Matched)
@@ -73,16 +73,6 @@ func (n *Node) attempt(e *zerolog.Event, event string, a *gateway.Attempt) *zero
 		}
 	}
 	return e.Dur("set_up_ms", a.SetUp)
-}
-
-// destination is where a stream leads, or was to lead. What is on no list may be
-// a ticket that somebody put there, in lower case as all names are by now.
-func destination(a *gateway.Attempt) string {
-	name := a.Target.String()
-	if upper := strings.ToUpper(name); !a.Decision.Allow && sta.Redact(upper) != upper {
-		return strings.ToLower(sta.Redact(upper))
-	}
-	return name
 }
 
 // aboutStranger tells whether another line about a client without a good ticket

@@ -23,6 +23,8 @@ type Node struct {
 	authority *authority // nil if the file has no sta section
 	gateway   *gatewayPart
 	strangers flood
+	lies      oncePerMinute
+	refusals  *refusals
 	full      oncePerMinute
 
 	cancel context.CancelFunc
@@ -34,7 +36,7 @@ type Node struct {
 // Everything ends with [Node.Close].
 func Start(ctx context.Context, c *config.Config, log zerolog.Logger) (_ *Node, err error) {
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	n := &Node{config: c, log: log, cancel: cancel, failed: make(chan error, 1)}
+	n := &Node{config: c, log: log, refusals: newRefusals(log), cancel: cancel, failed: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			_ = n.Close(ctx)
@@ -104,7 +106,9 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 	n.cancel()
 	n.work.Wait()
+	n.refusals.close()
 	if n.gateway != nil {
+		n.gateway.names.close()
 		errs = append(errs, n.gateway.trust.close())
 	}
 	if n.authority != nil {
@@ -114,7 +118,10 @@ func (n *Node) Close(ctx context.Context) error {
 }
 
 // reloadable are the keys that Reload puts in force, each with all below it.
-var reloadable = []string{"gateway.policy", "gateway.public_addresses", "splitdns", "sta.clients"}
+var reloadable = []string{
+	"gateway.policy", "gateway.policies", "gateway.facts", "gateway.match_catalogue", "gateway.public_addresses",
+	"splitdns", "sta.clients",
+}
 
 // Reload puts in force what c changes of policy, names, the ways to remote
 // authorities and the authority's clients, reads the certificates' files again,

@@ -38,8 +38,9 @@ func (s *surroundings) equal(other *surroundings) bool {
 
 // lookAround sees what there is now. A name that cannot be looked up keeps the
 // addresses it had. With development certificates nothing is looked up: their
-// listeners are on loopback, and have no public address.
-func (s surroundings) lookAround(ctx context.Context, c *config.Config) (surroundings, error) {
+// listeners are on loopback, and have no public address. look is for names of ours:
+// those by which the gateway knows them itself, and by which tunnels would.
+func (s surroundings) lookAround(ctx context.Context, c *config.Config, look lookUp) (surroundings, error) {
 	local, err := localAddresses()
 	if err != nil {
 		return s, err
@@ -47,16 +48,21 @@ func (s surroundings) lookAround(ctx context.Context, c *config.Config) (surroun
 	s.local = local
 	ctx, cancel := context.WithTimeout(ctx, lookAroundTimeout)
 	defer cancel()
-	s.behind = lookUpBehind(ctx, c, s.behind)
+	s.behind = lookUpBehind(ctx, c, s.behind, look)
 	if c.Certs.Mode == "dev" {
 		return s, nil
 	}
-	if public, err := net.DefaultResolver.LookupNetIP(ctx, "ip", c.Gateway.FQDN+"."); err == nil {
-		slices.SortFunc(public, netip.Addr.Compare)
-		s.public = public
+	public, err := look(ctx, c.Gateway.FQDN)
+	if err != nil {
+		public = append(public, s.public...)
 	}
+	slices.SortFunc(public, netip.Addr.Compare)
+	s.public = slices.Compact(public)
 	return s, nil
 }
+
+// lookUp gives the addresses of a name; beside an error, as many as were found.
+type lookUp func(ctx context.Context, name string) ([]netip.Addr, error)
 
 // behind lists the servers that a gateway's file names: authorities elsewhere, and
 // Redis.
@@ -93,7 +99,7 @@ type hostPort struct {
 
 // lookUpBehind gives their addresses. A name that cannot be looked up now loses
 // none that it had.
-func lookUpBehind(ctx context.Context, c *config.Config, before []netip.AddrPort) []netip.AddrPort {
+func lookUpBehind(ctx context.Context, c *config.Config, before []netip.AddrPort, look lookUp) []netip.AddrPort {
 	var found []netip.AddrPort
 	failed := false
 	for _, server := range behind(c) {
@@ -101,7 +107,7 @@ func lookUpBehind(ctx context.Context, c *config.Config, before []netip.AddrPort
 			found = append(found, netip.AddrPortFrom(addr.Unmap(), server.port))
 			continue
 		}
-		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", strings.TrimSuffix(server.host, ".")+".")
+		addrs, err := look(ctx, strings.TrimSuffix(server.host, "."))
 		failed = failed || err != nil
 		for _, addr := range addrs {
 			found = append(found, netip.AddrPortFrom(addr.Unmap(), server.port))

@@ -1,0 +1,69 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/sallyport/sallyport/splitdns/upstream"
+)
+
+// checkZones judges the DNS servers, and what the zones may lead to.
+func (r *reader) checkZones(c *Config) {
+	if r.bad("splitdns") {
+		return
+	}
+	r.checkServers("splitdns.public", c.SplitDNS.Public)
+	seen := make(map[string]bool)
+	for i, zone := range c.SplitDNS.Zones {
+		at := item("splitdns.zones", i)
+		if r.bad("splitdns.zones") || r.bad(at) {
+			continue
+		}
+		r.need(at+".suffix", zone.Suffix == "", "the zone's name, such as corp.example.com")
+		if zone.Suffix != "" && seen[zone.Suffix] {
+			r.say(at+".suffix", "another zone has this suffix already")
+		}
+		seen[zone.Suffix] = true
+		r.checkServers(at+".servers", zone.Servers)
+		if len(zone.Servers) == 0 && len(zone.Allow) == 0 {
+			r.say(at, "has neither servers nor allow, and so no effect; add one of them")
+		}
+		for j, network := range zone.Allow {
+			r.checkAllow(item(at+".allow", j), network)
+		}
+	}
+	for i, prefix := range c.SplitDNS.NAT64 {
+		if path := item("splitdns.nat64", i); !r.bad(path) && prefix.IsValid() &&
+			(!prefix.Addr().Is6() || !slices.Contains([]int{32, 40, 48, 56, 64, 96}, prefix.Bits())) {
+			r.say(path, "needs an IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits (RFC 6052)")
+		}
+	}
+}
+
+func (r *reader) checkServers(path string, servers []string) {
+	for i, text := range servers {
+		if at := item(path, i); !r.bad(at) {
+			if _, err := upstream.ParseServer(text); err != nil {
+				r.say(at, err.Error())
+			}
+		}
+	}
+}
+
+// private is all that allow can open; the rest of what it might name needs no
+// opening, or cannot be opened by a zone.
+var private = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("2001:2::/48"),
+}
+
+func (r *reader) checkAllow(path string, network netip.Prefix) {
+	if r.bad(path) || !network.IsValid() {
+		return
+	}
+	if !slices.ContainsFunc(private, func(p netip.Prefix) bool { return p.Overlaps(network) }) {
+		r.sayAs(Warning, path, fmt.Sprintf("%s holds no private address, so it opens nothing: public ones are open, and loopback and link-local ones need splitdns.hosts", network))
+	}
+}

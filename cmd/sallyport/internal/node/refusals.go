@@ -1,0 +1,188 @@
+package node
+
+import (
+	"hash/maphash"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/tunnel"
+)
+
+const (
+	// refusalsEvery is how often a group of refusals is told of, at most.
+	refusalsEvery = time.Minute
+	// maxRefusalGroups bounds the groups between two times.
+	maxRefusalGroups = 500
+	// maxRefusedDevices is up to where a group's devices are counted.
+	maxRefusedDevices = 10_000
+)
+
+// refusals sums up what devices with a good ticket were refused, so that a mistake
+// in a policy shows as one line a minute and not as thousands:
+//
+//	note ──► groups, and a timer with the first ──► tell ──► one line a group ──► nothing
+type refusals struct {
+	log  zerolog.Logger
+	seed maphash.Seed
+
+	mu     sync.Mutex // guards the rest
+	groups map[refusalKind]*refusalGroup
+	rest   refusalGroup // all beyond maxRefusalGroups
+	timer  *time.Timer  // nil while there is nothing to tell
+	closed bool
+
+	telling sync.Mutex // one at a time, and close waits for it
+}
+
+// refusalKind is what refusals have in common.
+type refusalKind struct {
+	host   string
+	port   uint16
+	reason string
+}
+
+// refusalGroup is what became of one kind since the last time.
+type refusalGroup struct {
+	tunnels     int
+	devices     map[uint64]struct{} // hashes of whom; nobody but us can make two collide
+	more        bool                // there were more than are counted
+	first, last time.Time
+	fix         string
+}
+
+func newRefusals(log zerolog.Logger) *refusals {
+	return &refusals{log: log, seed: maphash.MakeSeed()}
+}
+
+// note counts the refusal of a stream that had a good ticket.
+func (r *refusals) note(a *gateway.Attempt, j *gateway.Judgement) {
+	if a.Claims == nil || j == nil || j.Allow {
+		return
+	}
+	device := r.identify(a)
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	kind := refusalKind{j.To.Host, j.To.Port, j.Reason}
+	group := r.groups[kind]
+	switch {
+	case group != nil:
+	case len(r.groups) >= maxRefusalGroups:
+		group = &r.rest
+	default:
+		if r.groups == nil {
+			r.groups = make(map[refusalKind]*refusalGroup)
+		}
+		group = &refusalGroup{fix: j.Fix}
+		r.groups[kind] = group
+	}
+	group.add(device, now)
+	if r.timer == nil {
+		r.timer = time.AfterFunc(refusalsEvery, r.tell)
+	}
+}
+
+// identify gives a number for who holds the ticket. Many devices may go by one
+// name, so the user counts too; a ticket that names neither is a device.
+func (r *refusals) identify(a *gateway.Attempt) uint64 {
+	c := a.Claims
+	who := c.Authority + "\x00" + c.User + "\x00" + c.Device
+	if c.User == "" && c.Device == "" {
+		who = c.Authority + "\x01" + c.Family
+	}
+	return maphash.String(r.seed, who)
+}
+
+func (g *refusalGroup) add(device uint64, now time.Time) {
+	if g.tunnels == 0 {
+		g.first, g.devices = now, make(map[uint64]struct{})
+	}
+	g.tunnels++
+	g.last = now
+	if _, known := g.devices[device]; known {
+		return
+	}
+	if len(g.devices) >= maxRefusedDevices {
+		g.more = true
+		return
+	}
+	g.devices[device] = struct{}{}
+}
+
+// tell writes what there is, and begins anew.
+func (r *refusals) tell() {
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	r.mu.Lock()
+	groups, rest := r.groups, r.rest
+	r.groups, r.rest, r.timer = nil, refusalGroup{}, nil
+	r.mu.Unlock()
+	for kind, group := range groups {
+		wanted := gateway.Destination{Host: kind.host, Port: kind.port}.String()
+		e := r.log.Warn().Str("event", "refusals")
+		if kind.host != "" {
+			e.Str("to", kind.host).Uint16("port", kind.port)
+		} else {
+			wanted = "a destination that is none"
+		}
+		group.write(e.Str("reason", kind.reason), wanted+", "+strings.ReplaceAll(kind.reason, "_", " "))
+	}
+	if rest.tunnels > 0 {
+		rest.write(r.log.Warn().Str("event", "refusals"), "other destinations, more of them than are told one by one")
+	}
+}
+
+func (g *refusalGroup) write(e *zerolog.Event, wanted string) {
+	e.Int("devices", len(g.devices)).Int("tunnels", g.tunnels).Time("first", g.first.UTC()).Time("last", g.last.UTC())
+	if g.fix != "" {
+		e.Str("fix", g.fix)
+	}
+	who := strconv.Itoa(len(g.devices)) + " devices want "
+	switch {
+	case g.more:
+		e.Bool("more", true)
+		who = "more than " + who
+	case len(g.devices) == 1:
+		who = "1 device wants "
+	}
+	e.Msg(who + wanted)
+}
+
+// close tells what has not been told. Whatever is noted afterwards is not told.
+func (r *refusals) close() {
+	r.mu.Lock()
+	r.closed = true
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	r.mu.Unlock()
+	r.tell()
+}
+
+// refused writes the line about a stream that became no tunnel.
+func (n *Node) refused(a *gateway.Attempt, r *tunnel.Refusal) {
+	if a.Claims == nil && !n.aboutStranger() {
+		return
+	}
+	j := a.Judgement()
+	e := n.attempt(n.log.Info(), "tunnel_refused", a)
+	if a.Claims != nil { // before that, every client is answered alike
+		e.Uint8("reply", uint8(r.Reply))
+	}
+	if j != nil {
+		e.Str("policy", j.Policy).Str("snapshot", j.Snapshot).Str("rule", j.Rule).Str("why", j.Why)
+		if j.Fix != "" {
+			e.Str("fix", j.Fix)
+		}
+	}
+	e.Str("reason", r.Label).Msg(r.Text)
+	n.refusals.note(a, j)
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
+	"github.com/sallyport/sallyport/cmd/sallyport/internal/node"
+	"github.com/sallyport/sallyport/gateway/policy"
+	"github.com/sallyport/sallyport/gateway/policy/lint"
+)
+
+// written is a policy of a file: where it stands and what it says.
+type written struct {
+	key string // gateway.policy, or gateway.policies.NAME
+	policy.Named
+}
+
+// policiesOf gives the policies of a file, the default one first.
+func policiesOf(c *config.Config) []written {
+	all := []written{{"gateway.policy", policy.Named{Name: policy.DefaultName, Spec: c.Gateway.Policy.Spec()}}}
+	for _, named := range c.NamedPolicies() {
+		all = append(all, written{"gateway.policies." + named.Name, named})
+	}
+	return all
+}
+
+// factsOf gives the facts that a file names, or the built-in ones.
+func factsOf(c *config.Config) (*lint.Facts, config.Diagnostics) {
+	if c.Gateway == nil || c.Gateway.Facts == "" {
+		return lint.DefaultFacts(), nil
+	}
+	data, err := os.ReadFile(c.Gateway.Facts)
+	if err != nil {
+		return nil, config.Diagnostics{c.At("gateway.facts", config.Error, "cannot be read")}
+	}
+	facts, err := lint.ParseFacts(data)
+	if err != nil {
+		return nil, config.Diagnostics{c.At("gateway.facts", config.Error, err.Error())}
+	}
+	return facts, nil
+}
+
+// toldGateway is the gateway that devices are told, fqdn:port; "" if the file
+// does not say.
+func toldGateway(c *config.Config) string {
+	if c.Gateway.FQDN == "" || c.Gateway.PublicPort == 0 {
+		return ""
+	}
+	return net.JoinHostPort(c.Gateway.FQDN, strconv.Itoa(int(c.Gateway.PublicPort)))
+}
+
+// suffixes are the zones that have DNS servers of their own.
+func suffixes(c *config.Config) []string {
+	var all []string
+	for _, zone := range c.SplitDNS.Zones {
+		if len(zone.Servers) > 0 {
+			all = append(all, zone.Suffix)
+		}
+	}
+	return all
+}
+
+// lintPolicies says what of a file devices would stumble over. A policy with a
+// mistake has been judged already, but for one in its list: that one is judged by
+// the list as it was meant.
+func lintPolicies(c *config.Config) config.Diagnostics {
+	if c.Gateway == nil {
+		return nil
+	}
+	facts, bad := factsOf(c)
+	if bad != nil {
+		return bad
+	}
+	var found config.Diagnostics
+	for _, p := range policiesOf(c) {
+		var mistake *policy.ListError
+		if _, err := policy.ParseServices(p.Spec.Services); errors.As(err, &mistake) && mistake.Corrected != "" {
+			p.Spec.Services = mistake.Corrected
+		}
+		for _, finding := range lint.Check(lint.Input{
+			Name: p.Name, Spec: p.Spec, Match: p.Match, Gateway: toldGateway(c), Zones: suffixes(c), Facts: facts, Now: time.Now(),
+		}) {
+			found = append(found, place(c, p, finding))
+		}
+	}
+	return found
+}
+
+// place points to where a finding stands in the file.
+func place(c *config.Config, p written, f lint.Finding) config.Diagnostic {
+	severity := config.Warning
+	if f.Severity == lint.Error {
+		severity = config.Error
+	}
+	key := p.key + "." + f.Field
+	if f.Index >= 0 {
+		key = fmt.Sprintf("%s[%d]", key, f.Index)
+	}
+	message := fmt.Sprintf("%s; %s (%s)", f.Problem, f.Fix, f.Rule)
+	if f.Column > 0 {
+		return c.AtColumn(key, p.Spec.Services, f.Column, severity, fmt.Sprintf("entry %d %s", f.Entry, message))
+	}
+	return c.At(key, severity, message)
+}
+
+// lintNames says what the names of a good file resolve to that they should not.
+func lintNames(ctx context.Context, c *config.Config) config.Diagnostics {
+	if c.Gateway == nil {
+		return nil
+	}
+	bench, err := node.NewBench(c)
+	if err != nil {
+		return config.Diagnostics{c.At("splitdns", config.Error, err.Error())}
+	}
+	defer bench.Close()
+	var found config.Diagnostics
+	for _, p := range policiesOf(c) {
+		services, err := policy.ParseServices(p.Spec.Services)
+		if err != nil || p.Spec.NetworkAccess == "unrestricted" {
+			continue
+		}
+		looked, err := bench.Look(ctx, exactNames(services))
+		if err != nil {
+			return append(found, c.At("splitdns", config.Error, err.Error()))
+		}
+		names := make([]lint.Looked, len(looked))
+		for i, l := range looked {
+			names[i] = lint.Looked(l)
+		}
+		for _, finding := range lint.CheckNames(names) {
+			found = append(found, place(c, p, finding))
+		}
+	}
+	return found
+}
+
+// exactNames lists the names, each once, that can be looked up.
+func exactNames(services []policy.Service) []string {
+	var names []string
+	for _, s := range services {
+		if s.Name != "" && !s.Wildcard && !slices.Contains(names, s.Name) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}

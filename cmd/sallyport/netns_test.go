@@ -1,0 +1,122 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// alone runs the test once more, in a network namespace of its own that has no
+// way out: it may have any addresses, public ones and port 53 among them, and
+// disturbs nobody. It returns true there.
+//
+// It needs no privilege where users may make namespaces, as on Debian.
+func alone(t *testing.T) bool {
+	t.Helper()
+	const mark = "SALLYPORT_TEST_ALONE"
+	if os.Getenv(mark) == t.Name() {
+		return true
+	}
+	again := exec.Command(os.Args[0], "-test.run=^"+regexp.QuoteMeta(t.Name())+"$", "-test.v", "-test.count=1")
+	again.Env = append(os.Environ(), mark+"="+t.Name())
+	again.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		Pdeathsig:   syscall.SIGKILL,
+	}
+	out, err := again.CombinedOutput()
+	switch exit := (*exec.ExitError)(nil); {
+	case err == nil && strings.Contains(string(out), "--- PASS: "+t.Name()):
+		t.Logf("%s", out)
+	case errors.As(err, &exit) || err == nil:
+		t.Errorf("in its namespace:\n%s", out)
+	default:
+		t.Errorf("a namespace is needed, which this user may not make here: %v", err)
+	}
+	return false
+}
+
+// addresses gives the namespace addresses; loopback is among them.
+func addresses(t *testing.T, addrs ...string) {
+	t.Helper()
+	commands := [][]string{{"link", "set", "lo", "up"}}
+	for _, addr := range addrs {
+		commands = append(commands, []string{"addr", "add", addr + "/32", "dev", "lo"})
+	}
+	for _, args := range commands {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %s: %v: %s (package iproute2)", strings.Join(args, " "), err, out)
+		}
+	}
+}
+
+// dnsServer runs unbound at an address, port 53, with these records and no others.
+func dnsServer(t *testing.T, dir, addr string, records ...string) {
+	t.Helper()
+	var data strings.Builder
+	for _, record := range records {
+		fmt.Fprintf(&data, "  local-data: '%s'\n", record)
+	}
+	name := "unbound-" + addr
+	file := filepath.Join(dir, name+".conf")
+	config := fmt.Sprintf(`server:
+  interface: %s
+  access-control: 0.0.0.0/0 allow
+  do-daemonize: no
+  use-syslog: no
+  username: ""
+  chroot: ""
+  directory: "%s"
+  pidfile: ""
+  log-queries: yes
+  num-threads: 1
+  local-zone: "." static
+%sremote-control:
+  control-enable: no
+`, addr, dir, data.String())
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path, err := exec.LookPath("unbound")
+	if err != nil {
+		path = "/usr/sbin/unbound" // not on everybody's PATH
+	}
+	p, err := startProcess(dir, name, os.Environ(), path, "-d", "-p", "-c", file)
+	if err != nil {
+		t.Fatalf("%v (package unbound)", err)
+	}
+	t.Cleanup(p.kill)
+	if _, err := p.stderr.await(regexp.MustCompile("start of service"), 1, p.ended); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, p.stderr.String())
+	}
+}
+
+// banner accepts at an address and says which it is, to whoever comes.
+func banner(t *testing.T, addr string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte(addr + "\n"))
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = listener.Close(); <-ended })
+}
