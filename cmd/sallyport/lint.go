@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strconv"
 	"time"
 
@@ -122,11 +121,11 @@ func lintNames(ctx context.Context, c *config.Config) config.Diagnostics {
 	defer bench.Close()
 	var found config.Diagnostics
 	for _, p := range policiesOf(c) {
-		services, err := policy.ParseServices(p.Spec.Services)
+		compiled, err := policy.Compile(p.Name, p.Spec)
 		if err != nil || p.Spec.NetworkAccess == "unrestricted" {
 			continue
 		}
-		looked, err := bench.Look(ctx, exactNames(services))
+		looked, err := bench.Look(ctx, compiled)
 		if err != nil {
 			return append(found, c.At("splitdns", config.Error, err.Error()))
 		}
@@ -139,15 +138,4 @@ func lintNames(ctx context.Context, c *config.Config) config.Diagnostics {
 		}
 	}
 	return found
-}
-
-// exactNames lists the names, each once, that can be looked up.
-func exactNames(services []policy.Service) []string {
-	var names []string
-	for _, s := range services {
-		if s.Name != "" && !s.Wildcard && !slices.Contains(names, s.Name) {
-			names = append(names, s.Name)
-		}
-	}
-	return names
 }

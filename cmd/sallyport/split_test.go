@@ -150,6 +150,52 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// TestOnline looks at names from both sides: check finds what lists and DNS servers
+// disagree on, and explain says whom it asked and what came of it.
+func TestOnline(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	w := newSplitWorld(t)
+	w.write(t, "online.yaml", strings.Replace(splitConfig, "intranet:443", "gone.corp.example:443,www.example:443,wiki.example:443", 1))
+	said := w.run(t, 1, "check", "--config", "online.yaml", "--online")
+	for _, want := range []string{
+		`(?m)^online\.yaml:14:26: gateway\.policy\.background_services: gone\.corp\.example is not resolved by the gateway: .*\(name-not-resolved\)$`,
+		`(?m)^online\.yaml:14:26: warning: .*mail\.corp\.example is 10\.1\.0\.25 inside and 11\.0\.0\.25 outside: .*\(name-differs-outside\)$`,
+		`(?m)^online\.yaml:14:26: warning: .*www\.example is 10\.1\.0\.80 in public DNS: .*\(name-private-outside\)$`,
+		`(?m)^online\.yaml:14:26: gateway\.policy\.background_services: wiki\.example leads to 10\.1\.0\.80, where no tunnel may: .*\(name-leads-nowhere\)$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(said) {
+			t.Errorf("check does not say %s:\n%s", want, said)
+		}
+	}
+	if strings.Contains(said, "pushreg") {
+		t.Errorf("check finds fault with what is good:\n%s", said)
+	}
+
+	said = w.run(t, 0, "policy", "explain", "--config", "online.yaml", "--to", "mail.corp.example:443")
+	if !strings.Contains(said, "zone corp.example "+insideDNS) || !strings.Contains(said, mailInside+" (private): may be dialled") {
+		t.Errorf("explain says %s", said)
+	}
+	// A public name that points inside: by itself, and by way of a name inside.
+	for name, why := range map[string]string{"www.example": "address_private", "wiki.example": "address_private"} {
+		said = w.run(t, 1, "policy", "explain", "--config", "online.yaml", "--to", name+":443")
+		if !strings.Contains(said, why) {
+			t.Errorf("explain says of %s: %s", name, said)
+		}
+	}
+}
+
+// run runs the program to its end and gives what it said on standard output.
+func (w *splitWorld) run(t *testing.T, code int, args ...string) string {
+	t.Helper()
+	p := w.start(t, "run", args...)
+	if err := p.end(code); err != nil {
+		t.Error(err, p.stdout.String(), p.stderr.String())
+	}
+	return p.stdout.String()
+}
+
 type splitWorld struct{ dir string }
 
 func newSplitWorld(t *testing.T) *splitWorld {
@@ -166,7 +212,8 @@ func newSplitWorld(t *testing.T) *splitWorld {
 		"mail.corp.example. 60 A "+mailInside, "wiki.corp.example. 60 A "+wikiInside, "intranet. 60 A "+labelInside)
 	dnsServer(t, w.dir, outsideDNS,
 		"mail.corp.example. 60 A "+mailOutside, "wiki.corp.example. 60 A "+wikiOutside, "intranet. 60 A "+labelOutside,
-		splitNames["pushreg"]+". 60 A "+push, fqdn+". 60 A "+ourselves)
+		splitNames["pushreg"]+". 60 A "+push, fqdn+". 60 A "+ourselves,
+		"www.example. 60 A "+wikiInside, "wiki.example. 60 CNAME wiki.corp.example.")
 
 	w.write(t, "sallyport.yaml", splitConfig)
 	w.write(t, "enrolment.key", newKey()+"\n")

@@ -21,6 +21,10 @@ type Looked struct {
 	// that says not found tells a name that is not there from a server that is
 	// silent.
 	InsideErr, OutsideErr error
+	// Refused are those of Inside that the gateway's address rules let no tunnel
+	// to, and Why is what they say of the first.
+	Refused []netip.Addr
+	Why     string
 }
 
 // CheckNames judges what the names of a list resolved to. A name that only the
@@ -46,6 +50,9 @@ func (l Looked) check() []Finding {
 	if l.InsideErr != nil || len(inside) == 0 {
 		say(ruleUnresolved, Error, "is not resolved by the gateway: "+whyNot(l.InsideErr)+outsideHas(outside),
 			"correct the name, pin it under splitdns.hosts, or name DNS servers that know it under splitdns.zones")
+	} else if refused := plainSet(l.Refused); len(refused) == len(inside) {
+		say(ruleRefused, Error, "leads to "+addresses(refused)+", where no tunnel may: "+printable(l.Why),
+			"allow the network in a zone that the name itself is in, pin the name under splitdns.hosts, or mend its DNS")
 	} else if l.OutsideErr == nil && len(outside) > 0 && !overlap(inside, outside) {
 		say(ruleDiffers, Warning, "is "+addresses(inside)+" inside and "+addresses(outside)+" outside: "+
 			"with split DNS remote devices get the first, with local the second, with both the second only when the gateway's DNS gives no answer",

@@ -50,6 +50,12 @@ func TestCheckNames(t *testing.T) {
 			[]string{"name-differs-outside"},
 			[]string{"10.0.0.25 and 10.0.0.26 inside", "198.41.0.4 outside", "remote", "local", "both"},
 		}, {
+			"may not be dialled", lint.Looked{Inside: addrs("10.0.0.25"), Refused: addrs("10.0.0.25"), Why: "a private\x07 address", OutsideErr: gone},
+			[]string{"name-leads-nowhere"}, []string{"leads to 10.0.0.25", `a private\a address`, "allow the network"},
+		}, {
+			"one may be dialled", lint.Looked{Inside: addrs("10.0.0.25", "198.41.0.4"), Refused: addrs("10.0.0.25"), Why: "private", OutsideErr: gone},
+			nil, nil,
+		}, {
 			"private outside", lint.Looked{Inside: addrs("10.0.0.25"), Outside: addrs("10.0.0.25")},
 			[]string{"name-private-outside"}, []string{"10.0.0.25 in public DNS"},
 		}, {

@@ -37,6 +37,7 @@ const (
 	ruleAddress      = "address-not-public"
 
 	ruleUnresolved     = "name-not-resolved"
+	ruleRefused        = "name-leads-nowhere"
 	ruleDiffers        = "name-differs-outside"
 	rulePrivateOutside = "name-private-outside"
 )
@@ -101,6 +102,7 @@ func Rules() []Rule {
 		{ruleAddress, one(Error), "a listed IPv4 address is not public", gateway},
 
 		{ruleUnresolved, one(Error), "online: the gateway's resolver has no address for a listed name", dns},
+		{ruleRefused, one(Error), "online: all addresses of a listed name are such that the gateway refuses them", gateway},
 		{ruleDiffers, one(Warning), "online: a listed name has other addresses outside than inside", dns},
 		{rulePrivateOutside, one(Warning), "online: public DNS answers with an address that is not public", dns},
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/splitdns"
 )
 
@@ -42,16 +43,22 @@ func (b *Bench) Close() { b.names.drop() }
 // Judge decides on a destination as the gateway would. Whether a ticket is good is
 // not asked.
 func (b *Bench) Judge(ctx context.Context, ask gateway.Ask) (*gateway.Judgement, error) {
-	around, err := surroundings{}.lookAround(ctx, b.file, b.names.look)
-	if err != nil {
-		return nil, err
-	}
-	snapshot, err := b.node.snapshot(b.file, time.Time{}, b.names, &around, b.file.Gateway.Listen)
+	snapshot, err := b.snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer snapshot.Release()
-	return gateway.Judge(ctx, &snapshot, ask), nil
+	return gateway.Judge(ctx, snapshot, ask), nil
+}
+
+// snapshot is what would decide. It is let go of by its Release.
+func (b *Bench) snapshot(ctx context.Context) (*gateway.Snapshot, error) {
+	around, err := surroundings{}.lookAround(ctx, b.file, b.names.look)
+	if err != nil {
+		return nil, err
+	}
+	s, err := b.node.snapshot(b.file, time.Time{}, b.names, &around, b.file.Gateway.Listen)
+	return &s, err
 }
 
 // Looked is what a name resolved to: Inside as the gateway resolves it, Outside by
@@ -60,13 +67,17 @@ type Looked struct {
 	Name                  string
 	Inside, Outside       []netip.Addr
 	InsideErr, OutsideErr error
+	// Refused are those of Inside that the address rules refuse with every port
+	// that the name is listed with, and Why what they say of the first.
+	Refused []netip.Addr
+	Why     string
 }
 
 // lookTogether bounds the names that are looked up at once.
 const lookTogether = 16
 
-// Look looks names up, inside and outside.
-func (b *Bench) Look(ctx context.Context, names []string) ([]Looked, error) {
+// Look looks the exact names of a policy up, inside and outside.
+func (b *Bench) Look(ctx context.Context, p *policy.Policy) ([]Looked, error) {
 	outside := *b.file
 	outside.SplitDNS.Zones, outside.SplitDNS.Hosts = nil, nil
 	public, err := b.node.openNames(&outside)
@@ -74,20 +85,53 @@ func (b *Bench) Look(ctx context.Context, names []string) ([]Looked, error) {
 		return nil, err
 	}
 	defer public.drop()
-	looked := make([]Looked, len(names))
+	snapshot, err := b.snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer snapshot.Release()
+	var looked []Looked
+	ports := make(map[string][]uint16)
+	for _, s := range p.Services() {
+		if s.Name == "" || s.Wildcard {
+			continue
+		}
+		if ports[s.Name] == nil {
+			looked = append(looked, Looked{Name: s.Name})
+		}
+		ports[s.Name] = append(ports[s.Name], s.Port)
+	}
 	turns := make(chan struct{}, lookTogether)
 	var all sync.WaitGroup
-	for i, name := range names {
+	for i := range looked {
 		turns <- struct{}{}
 		all.Go(func() {
 			defer func() { <-turns }()
-			looked[i].Name = name
-			looked[i].Inside, looked[i].InsideErr = addressesOf(ctx, b.names.resolver, name)
-			looked[i].Outside, looked[i].OutsideErr = addressesOf(ctx, public.resolver, name)
+			l := &looked[i]
+			l.Inside, l.InsideErr = addressesOf(ctx, b.names.resolver, l.Name)
+			l.Outside, l.OutsideErr = addressesOf(ctx, public.resolver, l.Name)
+			l.judge(snapshot.Address, ports[l.Name])
 		})
 	}
 	all.Wait()
 	return looked, nil
+}
+
+// judge finds the addresses that no tunnel may go to.
+func (l *Looked) judge(rules *policy.AddressRules, ports []uint16) {
+	for _, addr := range l.Inside {
+		refused := 0
+		for _, port := range ports {
+			if err := rules.Check(l.Name, netip.AddrPortFrom(addr, port)); err != nil {
+				if refused++; l.Why == "" {
+					l.Why = err.Error()
+				}
+			}
+		}
+		if refused == len(ports) {
+			l.Refused = append(l.Refused, addr)
+		}
+	}
 }
 
 func addressesOf(ctx context.Context, r *splitdns.Resolver, name string) ([]netip.Addr, error) {
