@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -27,11 +28,8 @@ var destinationValues = []string{"ICAAddress", "CGPAddress"}
 // rules judge it as any other.
 func wanted(claims *ticket.Claims, p *ticket.Presentation, d tunnel.Destination) (policy.Host, uint16, error) {
 	if !d.InCredential {
-		host, err := policy.HostOf(d.Host, d.Addr)
-		if err != nil {
-			return policy.Host{}, 0, refuseHost(err)
-		}
-		return host, d.Port, nil
+		host, err := hostOf(d.Host, d.Addr)
+		return host, d.Port, err
 	}
 	if p.Form == ticket.FormHost {
 		return named(p.Host, d.Port)
@@ -44,6 +42,15 @@ func wanted(claims *ticket.Claims, p *ticket.Presentation, d tunnel.Destination)
 		}
 	}
 	return policy.Host{}, 0, nil
+}
+
+// hostOf reads what a carrier delivered.
+func hostOf(name string, addr netip.Addr) (policy.Host, error) {
+	host, err := policy.HostOf(name, addr)
+	if err != nil {
+		return policy.Host{}, refuseHost(err)
+	}
+	return host, nil
 }
 
 // named reads a host that may have a port behind it; otherwise the port is the

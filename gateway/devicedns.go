@@ -29,7 +29,7 @@ func (t *trial) isForDeviceDNS() bool {
 
 // decideOnDeviceDNS allows it to whoever may reach anything at all.
 func (t *trial) decideOnDeviceDNS() error {
-	if t.on.DNS == nil || t.policy.NetworkAccess() == "unrestricted" {
+	if t.on.DNS == nil || t.policy.NetworkAccess() == policy.AccessUnrestricted {
 		t.decision = policy.Decision{Rule: t.policy.Name() + "/deny", Reason: policy.NotListed}
 		return refusePolicy(t.decision)
 	}
@@ -50,6 +50,7 @@ func (f *inForce) serveDNS(view *View) tunnel.Stream {
 		defer f.drop()
 		defer cancel()
 		defer far.Close()
+		defer f.panicked.catch()
 		_ = f.DNS.ServeDNS(ctx, far, view) // what is wrong with one stream, only that device needs to know
 	}()
 	return s
@@ -68,9 +69,16 @@ func (s *dnsStream) Close() error {
 	return s.pipeEnd.Close()
 }
 
-// settle waits for the goroutine behind a stream, if it has one; the stream is
-// closed.
+// isDNS tells whether a stream leads to the gateway's DNS.
+func isDNS(s tunnel.Stream) bool {
+	_, ok := s.(*dnsStream)
+	return ok
+}
+
+// settle waits for the goroutine behind a stream, if it has one. The stream is
+// closed already, unless a panic is on its way up.
 func settle(s tunnel.Stream) {
+	_ = s.Close()
 	if dns, ok := s.(*dnsStream); ok {
 		<-dns.over
 	}

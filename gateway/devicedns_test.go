@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/sta"
+	"github.com/sallyport/sallyport/tunnel"
 	"github.com/sallyport/sallyport/tunnel/socks"
 )
 
@@ -137,6 +139,134 @@ func TestDeviceDNSHangsUp(t *testing.T) {
 	}
 }
 
+// A defect that ends the tunnel ends the DNS behind it too.
+func TestDeviceDNSEndsWithAPanic(t *testing.T) {
+	w, d := newWorld(t, options{panicked: func(tunnel.Peer, any, []byte) {}}), newDNS()
+	w.offer(d, "mail.example.com:443")
+	close(w.opened) // the hook that writes to it panics
+	conn := w.mustOpen(w.issue(nil).Handle.Reveal(), gateway.DeviceDNS, 53)
+	next(t, d.ended, "end of the service")
+	conn.Close()
+}
+
+// A ticket has a few of them at a time, and nothing else is counted with them.
+func TestDeviceDNSPerTicket(t *testing.T) {
+	w, d := newWorld(t, options{}), newDNS()
+	w.offer(d, "mail.example.com:"+w.service)
+	handle := w.issue(nil).Handle.Reveal()
+	var open []*tls.Conn
+	for range 8 {
+		open = append(open, w.mustOpen(handle, gateway.DeviceDNS, 53))
+		next(t, w.opened, "opened")
+	}
+	if _, err := w.open(handle, gateway.DeviceDNS, 53); err == nil {
+		t.Error("a ninth opens")
+	}
+	r := next(t, w.refused, "refusal")
+	if j := r.attempt.Judgement(); r.why.Label != "too_many_tunnels" || j.Reason != r.why.Label || j.Fix == "" {
+		t.Errorf("%+v", j)
+	}
+	echo(t, w.mustOpen(handle, "mail.example.com", w.port), "another destination")
+	w.mustOpen(w.issue(nil).Handle.Reveal(), gateway.DeviceDNS, 53)
+	open[0].Close()
+	for next(t, w.accounts, "account").attempt.Target.Name != gateway.DeviceDNS {
+	}
+	w.mustOpen(handle, gateway.DeviceDNS, 53)
+	if w.gateway.Live() != 8+1+1 {
+		t.Errorf("%d live", w.gateway.Live())
+	}
+}
+
+// The bound on look-ups is the ticket's, in however many tunnels it asks.
+func TestDeviceDNSLookUps(t *testing.T) {
+	w, d := dnsWorld(t, "mail.example.com:443")
+	handle, other := w.issue(nil).Handle.Reveal(), w.issue(nil).Handle.Reveal()
+	w.clock.freeze()
+	ask := func(handle string, tunnels, times int) (allowed int) {
+		for range tunnels {
+			conn := w.mustOpen(handle, gateway.DeviceDNS, 53)
+			view := next(t, d.views, "view")
+			for range times {
+				if view.MayAsk() {
+					allowed++
+				}
+			}
+			conn.Close()
+			next(t, w.accounts, "account")
+		}
+		return allowed
+	}
+	if n := ask(handle, 20, 30); n != 100 {
+		t.Errorf("%d look-ups at once", n)
+	}
+	if n := ask(other, 1, 10); n != 10 {
+		t.Errorf("another ticket has %d", n)
+	}
+	later := w.clock.now().Add(time.Second)
+	w.clock.frozen.Store(&later)
+	if n := ask(handle, 4, 30); n != 20 {
+		t.Errorf("%d look-ups in a second", n)
+	}
+}
+
+// What panics in the DNS ends that tunnel, and somebody is told.
+func TestDeviceDNSPanics(t *testing.T) {
+	told := make(chan any, 1)
+	w := newWorld(t, options{defect: func(value any, _ []byte) { told <- value }})
+	s := w.snapshot("mail.example.com:"+w.service, netip.AddrPort{})
+	s.DNS = dnsFunc(func(context.Context, net.Conn, *gateway.View) error { panic("a defect") })
+	w.gateway.Use(s)
+	handle := w.issue(nil).Handle.Reveal()
+	conn := w.mustOpen(handle, gateway.DeviceDNS, 53)
+	if value := next(t, told, "panic"); value != "a defect" {
+		t.Errorf("told of %v", value)
+	}
+	if _, err := io.ReadAll(conn); err != nil {
+		t.Errorf("the device does not see a clean end: %v", err)
+	}
+	conn.Close()
+	next(t, w.accounts, "account")
+	echo(t, w.mustOpen(handle, "mail.example.com", w.port), "the others go on")
+}
+
+// Other address rules hold at once, and end no device's DNS.
+func TestUseAddress(t *testing.T) {
+	w, d := dnsWorld(t, "mail.example.com:443")
+	handle := w.issue(nil).Handle.Reveal()
+	conn := w.mustOpen(handle, gateway.DeviceDNS, 53)
+	view := next(t, d.views, "view")
+	address := netip.MustParseAddr("8.8.8.8")
+	if !view.Reaches("mail.example.com", address) {
+		t.Error("a public address is not reached")
+	}
+	released := make(chan struct{})
+	s := w.snapshot("mail.example.com:443", netip.AddrPort{})
+	s.DNS, s.Release = d, func() { close(released) }
+	w.gateway.Use(s)
+	conn.Close()
+	conn = w.mustOpen(handle, gateway.DeviceDNS, 53)
+	view = next(t, d.views, "view")
+	w.resolver.answers["mail.example.com"] = []netip.Addr{address}
+	w.gateway.UseAddress(policy.NewAddressRules(policy.AddressConfig{
+		Own: []netip.AddrPort{netip.AddrPortFrom(address, 443)}, OwnNames: map[string][]uint16{"mail.example.com": {993}},
+	}))
+	if view.Reaches("mail.example.com", address) {
+		t.Error("what is our own now is reached")
+	}
+	echo(t, conn, "still here")
+	if _, err := w.open(handle, "mail.example.com", 443); err == nil {
+		t.Error("opens to what is our own")
+	}
+	if r := next(t, w.refused, "refusal"); r.why.Label != "address_own" {
+		t.Errorf("refused by %s", r.why.Label)
+	}
+	select {
+	case <-released:
+		t.Error("the snapshot was let go")
+	default:
+	}
+}
+
 // Only that name on that port, by whoever may reach anything, where it is offered.
 func TestDeviceDNSRefused(t *testing.T) {
 	w, d := dnsWorld(t, "mail.example.com:443")
@@ -217,89 +347,4 @@ type dnsFunc func(context.Context, net.Conn, *gateway.View) error
 
 func (f dnsFunc) ServeDNS(ctx context.Context, conn net.Conn, view *gateway.View) error {
 	return f(ctx, conn, view)
-}
-
-// A device knows what it may reach, and nothing else.
-func TestView(t *testing.T) {
-	w, d := dnsWorld(t, "")
-	local := addrs("127.0.0.1")
-	s := w.snapshot("mail.example.com:443,mail.example.com:993,*.wild.example.com:443,gw.example.com:443,"+
-		"both.example.com:443,both.example.com:8443,9.9.9.9:443", netip.AddrPort{})
-	s.DNS = d
-	s.OwnNames = map[string][]uint16{"gw.example.com": {443}, "both.example.com": {443}}
-	s.Address = policy.NewAddressRules(policy.AddressConfig{
-		OwnNames: s.OwnNames, Pinned: map[string][]netip.Addr{"mail.example.com": local},
-		Own: []netip.AddrPort{netip.MustParseAddrPort("8.8.4.4:443")},
-	})
-	w.gateway.Use(s)
-	view := func(change func(*sta.IssueRequest)) *gateway.View {
-		w.mustOpen(w.issue(change).Handle.Reveal(), gateway.DeviceDNS, 53).Close()
-		return next(t, d.views, "view")
-	}
-	whole := view(nil)
-	narrow := view(func(r *sta.IssueRequest) {
-		r.Services = []string{"mail.example.com:993", "evil.example.org:443", "a.b.wild.example.com:443"}
-	})
-	nothing := view(func(r *sta.IssueRequest) { r.Services = []string{"evil.example.org:443"} })
-
-	type row struct {
-		what                     string
-		whole, narrowed, nothing bool
-	}
-	for _, c := range []struct {
-		row
-		ask func(*gateway.View) bool
-	}{
-		{row{"knows a name", true, true, false}, knows("mail.example.com")},
-		{row{"knows one under a wildcard", true, false, false}, knows("a.wild.example.com")},
-		{row{"knows one under both", true, true, false}, knows("a.b.wild.example.com")},
-		{row{"knows the wildcard's own", false, false, false}, knows("wild.example.com")},
-		{row{"knows what is not listed", false, false, false}, knows("evil.example.org")},
-		{row{"knows a name in another spelling", false, false, false}, knows("MAIL.example.com")},
-		{row{"knows a name with a dot", false, false, false}, knows("mail.example.com.")},
-		{row{"knows an address", false, false, false}, knows("9.9.9.9")},
-		{row{"knows nothing", false, false, false}, knows("")},
-		{row{"knows the gateway", false, false, false}, knows("gw.example.com")},
-		{row{"knows what else is there", true, false, false}, knows("both.example.com")},
-		{row{"holds a domain", true, true, false}, holds("example.com")},
-		{row{"holds a name's own", true, true, false}, holds("mail.example.com")},
-		{row{"holds a domain under a wildcard", true, false, false}, holds("x.wild.example.com")},
-		{row{"holds a domain over one", true, true, false}, holds("wild.example.com")},
-		{row{"holds another's", false, false, false}, holds("example.org")},
-		{row{"holds half a label", false, false, false}, holds("ple.com")},
-		{row{"holds what is no name", false, false, false}, holds("EXAMPLE.com")},
-		{row{"reaches a public address", true, true, false}, reaches("mail.example.com", "8.8.8.8")},
-		{row{"reaches a pinned one", true, true, false}, reaches("mail.example.com", "127.0.0.1")},
-		{row{"reaches one pinned to another", false, false, false}, reaches("a.b.wild.example.com", "127.0.0.1")},
-		{row{"reaches a private one", false, false, false}, reaches("mail.example.com", "10.0.0.1")},
-		{row{"reaches our own on another port", true, true, false}, reaches("mail.example.com", "8.8.4.4")},
-		{row{"reaches our own", false, false, false}, reaches("a.b.wild.example.com", "8.8.4.4")},
-		{row{"reaches the gateway", false, false, false}, reaches("gw.example.com", "8.8.8.8")},
-		{row{"opens a port", true, false, false}, opens("mail.example.com", 443)},
-		{row{"opens another port", true, true, false}, opens("mail.example.com", 993)},
-		{row{"opens a port that is not listed", false, false, false}, opens("mail.example.com", 25)},
-		{row{"opens the gateway's", false, false, false}, opens("gw.example.com", 443)},
-		{row{"opens what is there beside ours", true, false, false}, opens("both.example.com", 8443)},
-		{row{"opens ours", false, false, false}, opens("both.example.com", 443)},
-	} {
-		if got := (row{c.what, c.ask(whole), c.ask(narrow), c.ask(nothing)}); got != c.row {
-			t.Errorf("%+v, want %+v", got, c.row)
-		}
-	}
-}
-
-func knows(name string) func(*gateway.View) bool {
-	return func(v *gateway.View) bool { return v.Knows(name) }
-}
-
-func holds(domain string) func(*gateway.View) bool {
-	return func(v *gateway.View) bool { return v.Holds(domain) }
-}
-
-func reaches(name, addr string) func(*gateway.View) bool {
-	return func(v *gateway.View) bool { return v.Reaches(name, netip.MustParseAddr(addr)) }
-}
-
-func opens(name string, port uint16) func(*gateway.View) bool {
-	return func(v *gateway.View) bool { return v.Opens(name, port) }
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -19,6 +20,9 @@ const (
 	maxAttempts = 8
 )
 
+// errDefect is what came of an attempt that panicked.
+var errDefect = errors.New("a defect ended the attempt")
+
 // dial connects to one of the addresses that were found good. They are tried in
 // turn, each with a head start, and the first to answer wins (RFC 8305); ctx
 // bounds the whole.
@@ -35,7 +39,7 @@ func (g *Gateway) dial(ctx context.Context, t *trial) (tunnel.Stream, error) {
 		if err != nil {
 			return err
 		}
-		return t.on.Address.Check(t.listed(), to)
+		return t.address.Check(t.listed(), to)
 	}
 	type outcome struct {
 		conn net.Conn
@@ -44,8 +48,10 @@ func (g *Gateway) dial(ctx context.Context, t *trial) (tunnel.Stream, error) {
 	// Room for every outcome: an attempt that loses never waits for anyone.
 	outcomes := make(chan outcome, len(addrs))
 	attempt := func(addr netip.Addr) {
-		conn, err := dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addr, t.ask.Port).String())
-		outcomes <- outcome{conn, err}
+		o := outcome{err: errDefect}
+		defer func() { outcomes <- o }()
+		defer t.on.panicked.catch()
+		o.conn, o.err = dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addr, t.ask.Port).String())
 	}
 	var first error
 	next, open := 0, 0

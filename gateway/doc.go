@@ -31,5 +31,11 @@
 // those that close them. It logs nothing and counts nothing: Hooks tell others.
 // Policies, address rules and resolver stand together in a [Snapshot] behind one
 // atomic pointer, are replaced whole, and are let go when the last tunnel that was
-// being set up by them is.
+// being set up by them is. The address rules alone may be replaced while the rest
+// stays, since they change with the machine's own addresses; a tunnel is judged and
+// dialled by those that were there when it came.
+//
+// A defect in one of those goroutines ends what it worked for, if Hooks.Panicked is
+// there to be told. What cuts tunnels is left out of that: one that must end and
+// does not is worse than a process that does.
 package gateway

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/gateway/policy"
+	"github.com/sallyport/sallyport/sta/ticket"
 	"github.com/sallyport/sallyport/tunnel"
 )
 
@@ -16,11 +17,22 @@ import (
 // for a tunnel that is allowed.
 
 const (
-	// maxCause bounds what a resolver's or a ticket's own words add to a sentence.
-	maxCause = 200
+	// maxCause bounds, in bytes, what a resolver's or a ticket's own words add to a
+	// sentence.
+	maxCause = 400
 	// maxTold bounds the addresses and aliases that a sentence counts up.
 	maxTold = 4
+	// maxPolicies is the same for policies.
+	maxPolicies = 5
 )
+
+// ticketJudgement explains why a ticket was refused. Nothing was decided about a
+// destination then.
+func ticketJudgement(refusal *tunnel.Refusal) *Judgement {
+	return &Judgement{
+		Reason: refusal.Label, Why: brief(refusal.Text), Fix: ticketFixes[ticket.Reason(refusal.Label)], Refusal: refusal,
+	}
+}
 
 // judgement explains what was found.
 func (t *trial) judgement() *Judgement {
@@ -28,7 +40,7 @@ func (t *trial) judgement() *Judgement {
 		Allow: t.refusal == nil, Reason: string(policy.Listed), Refusal: t.refusal,
 		Snapshot: t.on.id, Since: t.on.Since, Rule: t.decision.Rule,
 		To: Destination{shown(t.ask.Host, t.decision.Allow), t.ask.Port}, Matched: t.matched,
-		Source: tunnel.SafeText(t.found.Source, maxCause), Server: tunnel.SafeText(t.found.Server, maxCause),
+		Source: brief(string(t.found.Source)), Server: brief(t.found.Server),
 		Chain: shownAll(t.found.Chain), Stale: t.found.Stale, Addresses: t.judged(),
 	}
 	if t.policy != nil {
@@ -63,6 +75,20 @@ func shownName(name string) string {
 	return name
 }
 
+// brief is somebody else's words as they may be written, cut between two of them.
+func brief(text string) string {
+	const more = "…"
+	text = tunnel.SafeText(text, 4*maxCause)
+	if len(text) <= maxCause {
+		return text
+	}
+	text = text[:maxCause-len(more)]
+	if i := strings.LastIndexByte(text, ' '); i > 0 {
+		text = text[:i]
+	}
+	return strings.TrimRight(strings.ToValidUTF8(text, ""), " ,;:(") + more
+}
+
 func shownAll(names []string) []string {
 	var all []string
 	for _, name := range names {
@@ -76,14 +102,19 @@ func (t *trial) judged() []JudgedAddress {
 	var all []JudgedAddress
 	for _, addr := range t.found.Addrs {
 		addr = addr.Unmap()
-		judged := JudgedAddress{Addr: addr, Class: policy.Classify(addr).String()}
-		var refused *policy.AddressError
-		if errors.As(t.on.Address.Check(t.listed(), netip.AddrPortFrom(addr, t.ask.Port)), &refused) {
-			judged.Class, judged.Refused = refused.Class.String(), refused.Reason
-		}
-		all = append(all, judged)
+		class, refused := classOf(t.address, t.listed(), netip.AddrPortFrom(addr, t.ask.Port))
+		all = append(all, JudgedAddress{addr, class.String(), refused})
 	}
 	return all
+}
+
+// classOf is the class of an address, and why the rules refuse it for a name, or "".
+func classOf(rules *policy.AddressRules, name string, to netip.AddrPort) (class policy.Class, why string) {
+	var refused *policy.AddressError
+	if errors.As(rules.Check(name, to), &refused) {
+		return refused.Class, refused.Reason
+	}
+	return policy.Classify(to.Addr()), ""
 }
 
 // why is the sentence that names rule, version and answer, as far as it came.
@@ -112,18 +143,41 @@ func (t *trial) why(j *Judgement) string {
 func (t *trial) beforeTheList(j *Judgement) string {
 	switch j.Reason {
 	case labelNoSuchPolicy:
-		return "the ticket names the policy " + tunnel.SafeText(t.ask.Holder.Policy, maxCause) +
-			", which is not among those of snapshot " + j.Snapshot
+		return "the ticket names the policy " + brief(t.ask.Holder.Policy) + ", which is not among those of snapshot " +
+			j.Snapshot + ": " + t.policies()
+	case labelNotTrusted:
+		return t.denial(j)
 	case labelNoDestination:
 		if t.policy != nil {
 			return "neither client nor ticket names a host and port, and " + t.version(j) + " has no Exchange server"
 		}
 		return "the client's or the ticket's own destination is no host and port"
 	}
-	if t.refusal == nil {
+	var host *policy.HostError
+	switch {
+	case t.refusal == nil:
 		return ""
+	case errors.As(t.refusal, &host):
+		return "the destination is no host: " + host.Reason.Text()
 	}
 	return t.refusal.Text
+}
+
+// policies names those that a ticket may name.
+func (t *trial) policies() string {
+	var names []string
+	for _, p := range t.on.Policies.All() {
+		names = append(names, p.Name())
+	}
+	return strings.Join(atMost(maxPolicies, names), ", ")
+}
+
+// atMost counts what is over the bound.
+func atMost(most int, texts []string) []string {
+	if more := len(texts) - most; more > 0 {
+		return append(texts[:most:most], strconv.Itoa(more)+" more")
+	}
+	return texts
 }
 
 // version names the policy, its snapshot and its age.
@@ -144,17 +198,13 @@ func (t *trial) listing(j *Judgement) string {
 		Destination{t.matched, t.ask.Port}.String() + " is " + t.entry() + " of " + t.version(j)
 }
 
-// entry puts a rule's ID into words: "entry 1" for default/services[1].
+// entry is the place in its list that allowed.
 func (t *trial) entry() string {
-	_, rule, _ := strings.Cut(t.decision.Rule, "/")
-	kind, n, ok := strings.Cut(strings.TrimSuffix(rule, "]"), "[")
-	switch {
-	case ok && kind == "services":
-		return "entry " + n
-	case ok && kind == "web_domains":
+	n := strconv.Itoa(t.decision.Entry)
+	if t.decision.List == policy.ListWebDomains {
 		return "web domain " + n
 	}
-	return "rule " + rule
+	return "entry " + n
 }
 
 // denial is for a name or address that the list, or the ticket, does not allow.
@@ -170,9 +220,11 @@ func (t *trial) denial(j *Judgement) string {
 			return j.To.String() + " is the gateway's own DNS for devices, which is not offered under " + t.version(j)
 		}
 		return j.To.String() + " is not listed in " + t.version(j)
+	case labelNotTrusted:
+		return "the ticket would have " + t.version(j) + ", which its authority " + brief(t.ask.Authority) + " may not give"
 	case labelNarrowing:
 		return "the ticket's own list of services cannot be read, so that nothing is allowed"
-	case labelUnrestricted:
+	case string(policy.Unrestricted):
 		return "network access is unrestricted in " + t.version(j) + ": then devices send nothing here, and nothing is allowed"
 	}
 	return t.refusal.Text + ", by " + t.version(j)
@@ -184,12 +236,12 @@ func (t *trial) answer(j *Judgement) string {
 	switch source := j.Source; {
 	case t.matched != "" || t.ask.Host.Addr.IsValid():
 		return told + " is " + verdict
-	case source == sourceHosts:
+	case t.found.Source == SourceHosts:
 		return "splitdns.hosts pins it to " + told + ", " + verdict
 	default:
 		if source == "" {
 			source = "the resolver"
-		} else if source == sourcePublic {
+		} else if t.found.Source == SourcePublic {
 			source = "public DNS"
 		}
 		if j.Stale {
@@ -197,17 +249,11 @@ func (t *trial) answer(j *Judgement) string {
 		}
 		s := source + " answered " + told
 		if len(j.Chain) > 0 {
-			s += " by way of " + strings.Join(j.Chain[:min(len(j.Chain), maxTold)], ", ")
+			s += " by way of " + strings.Join(atMost(maxTold, j.Chain), ", ")
 		}
 		return s + ", " + verdict
 	}
 }
-
-// The sources of a Resolution that are put into other words.
-const (
-	sourceHosts  = "hosts"
-	sourcePublic = "public"
-)
 
 // verdict is what the rules say to the addresses that decided: the good ones, or
 // if there are none the first.
@@ -224,24 +270,22 @@ func (t *trial) verdict(j *Judgement) (verdict, told string) {
 		return j.Addresses[0].Refused, j.Addresses[0].Addr.String()
 	case class == policy.Public.String():
 		verdict = "a public address"
-	case j.Source == sourceHosts:
+	case t.found.Source == SourceHosts:
 		verdict = "which is what it may have"
 	case t.matched != "":
 		verdict = "what it may have"
 	default:
 		verdict = "which the zone allows"
 	}
-	if more := len(good) - maxTold; more > 0 {
-		good = append(good[:maxTold], strconv.Itoa(more)+" more")
-	}
-	return verdict, strings.Join(good, ", ")
+	return verdict, strings.Join(atMost(maxTold, good), ", ")
 }
 
 // failure is why a listed name has no address.
 func (t *trial) failure() string {
 	var dns *net.DNSError
+	text := lookUpFailures[t.refusal.Label]
 	if errors.As(t.refusal, &dns) && dns.Err != "" {
-		return strings.TrimPrefix(t.refusal.Text, "name: ") + " (" + tunnel.SafeText(dns.Err, maxCause) + ")"
+		return text + ": " + brief(dns.Err)
 	}
-	return strings.TrimPrefix(t.refusal.Text, "name: ")
+	return text
 }

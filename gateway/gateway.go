@@ -55,7 +55,7 @@ type Config struct {
 }
 
 // Hooks are told what happens. Each may be nil, is called from the tunnel's own
-// goroutine and must not block.
+// goroutine, if it is about one, and must not block.
 type Hooks struct {
 	// Refused is told of each stream that got as far as the negotiation and no
 	// tunnel. The refusal is never nil.
@@ -64,6 +64,11 @@ type Hooks struct {
 	Opened func(*Attempt)
 	// Closed is told once for each Opened.
 	Closed func(*Attempt, *Account)
+	// Panicked is told of a defect in a goroutine that works for tunnels, and is
+	// none that a carrier made: a look-up, a dial, a device's DNS. Only what it was
+	// about is lost then. With no hook the panic goes on and ends the process, since
+	// nobody would hear of it otherwise. The value may hold anything.
+	Panicked func(value any, stack []byte)
 }
 
 // Attempt is what is known of a stream so far. Its text is safe to log.
@@ -82,7 +87,8 @@ type Attempt struct {
 	Began    time.Time
 	SetUp    time.Duration // until success or refusal
 
-	trial *trial // until success
+	trial     *trial          // until success
+	badTicket *tunnel.Refusal // of a stream whose ticket is refused
 }
 
 // Destination is where the stream leads, or was to lead, fit to be logged.
@@ -90,14 +96,17 @@ func (a *Attempt) Destination() Destination {
 	return Destination{shown(a.Target, a.Decision.Allow), a.Port}
 }
 
-// Judgement explains what was decided about the destination of a stream that was
-// refused. It is nil if the stream did not come so far, and once there is a
+// Judgement explains why a stream was refused: for its destination, or before that
+// for its ticket. It is nil if the stream did not come so far, and once there is a
 // tunnel. Each call makes it anew.
 func (a *Attempt) Judgement() *Judgement {
-	if a.trial == nil {
-		return nil
+	switch {
+	case a.trial != nil:
+		return a.trial.judgement()
+	case a.badTicket != nil:
+		return ticketJudgement(a.badTicket)
 	}
-	return a.trial.judgement()
+	return nil
 }
 
 // Account is what a tunnel came to.
@@ -114,6 +123,7 @@ type Gateway struct {
 	force    atomic.Pointer[inForce]
 	registry registry
 	failures *failures
+	lookUps  *lookUps
 }
 
 const (
@@ -149,8 +159,12 @@ func New(c Config) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{config: c, failures: failures}
-	g.force.Store(newInForce(c.Snapshot))
+	lookUps, err := newLookUps(c.Now)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{config: c, failures: failures, lookUps: lookUps}
+	g.force.Store(newInForce(c.Snapshot, c.Hooks.Panicked))
 	return g, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 
 // Ask asks where the holder of a good ticket may go.
 type Ask struct {
+	// Authority is whose ticket it is; "" is one that may give any policy.
+	Authority string
 	// Holder is what the policy is chosen by.
 	Holder policy.Holder
 	// Services is the ticket's own list; nil narrows nothing.
@@ -27,8 +30,9 @@ type Ask struct {
 // askOf is the question of a ticket.
 func askOf(c *ticket.Claims) Ask {
 	return Ask{
-		Holder:   policy.Holder{Policy: c.Policy, App: c.App, Platform: c.Platform, Groups: c.Groups},
-		Services: c.Services,
+		Authority: c.Authority,
+		Holder:    policy.Holder{Policy: c.Policy, App: c.App, Platform: c.Platform, Groups: c.Groups},
+		Services:  c.Services,
 	}
 }
 
@@ -83,12 +87,29 @@ type JudgedAddress struct {
 // Judge decides on a destination as a gateway with this snapshot does for a
 // tunnel, look-ups and all, and explains it. Nothing is dialled.
 func Judge(ctx context.Context, s *Snapshot, ask Ask) *Judgement {
+	return judge(s, ask, func(t *trial) error { return t.judge(ctx) })
+}
+
+// JudgeText is Judge for a host as a client may write it: an address, or a name in
+// whatever spelling. It takes the place of ask.Host. What is no host is refused as a
+// tunnel's would be.
+func JudgeText(ctx context.Context, s *Snapshot, ask Ask, text string) *Judgement {
+	return judge(s, ask, func(t *trial) (err error) {
+		addr, _ := netip.ParseAddr(text) // the zero one is no address, and so a name
+		if t.ask.Host, err = hostOf(text, addr); err != nil {
+			return err
+		}
+		return t.judge(ctx)
+	})
+}
+
+func judge(s *Snapshot, ask Ask, steps func(*trial) error) *Judgement {
 	own := *s
 	own.Release = nil // it stays the caller's
-	force := newInForce(own)
+	force := newInForce(own, nil)
 	defer force.retire()
-	t := &trial{on: force, ask: ask}
-	if err := t.judge(ctx); err != nil {
+	t := newTrial(force, ask)
+	if err := steps(t); err != nil {
 		t.refusal = asRefusal(err)
 	}
 	return t.judgement()
@@ -96,8 +117,9 @@ func Judge(ctx context.Context, s *Snapshot, ask Ask) *Judgement {
 
 // trial is a judgement in the making: what was found so far.
 type trial struct {
-	on  *inForce
-	ask Ask
+	on      *inForce
+	address *policy.AddressRules
+	ask     Ask
 
 	policy   *policy.Policy // nil before it was chosen
 	narrow   *policy.Narrowing
@@ -107,6 +129,10 @@ type trial struct {
 	found    Resolution // the name's, or the address that the client sent
 	good     []netip.Addr
 	refusal  *tunnel.Refusal // how it ended, if not well
+}
+
+func newTrial(on *inForce, ask Ask) *trial {
+	return &trial{on: on, address: on.address.Load(), ask: ask}
 }
 
 // judge decides where a tunnel may lead, in the only order that keeps names from
@@ -138,6 +164,9 @@ func (t *trial) choosePolicy() (err error) {
 	if t.policy = t.on.Policies.For(t.ask.Holder); t.policy == nil {
 		return refuseNamedPolicy()
 	}
+	if may, bounded := t.on.Trusted[t.ask.Authority]; bounded && !slices.Contains(may, t.policy.Name()) {
+		return refuseForeignPolicy()
+	}
 	if t.narrow, err = policy.CompileNarrowing(t.ask.Services); err != nil {
 		return refuseNarrowing(err)
 	}
@@ -168,7 +197,7 @@ func (t *trial) checkAddresses() error {
 	t.good = make([]netip.Addr, 0, len(t.found.Addrs))
 	for _, addr := range t.found.Addrs {
 		addr = addr.Unmap()
-		if err := t.on.Address.Check(t.listed(), netip.AddrPortFrom(addr, t.ask.Port)); err == nil {
+		if err := t.address.Check(t.listed(), netip.AddrPortFrom(addr, t.ask.Port)); err == nil {
 			t.good = append(t.good, addr)
 		} else if first == nil {
 			first = err

@@ -23,11 +23,11 @@ func BenchmarkTrial(b *testing.B) {
 	}
 	force := newInForce(Snapshot{
 		Policies: set, Address: policy.NewAddressRules(policy.AddressConfig{}),
-		Resolver: fixed{Addrs: []netip.Addr{netip.MustParseAddr("8.8.8.8")}, Source: sourcePublic},
-	})
+		Resolver: fixed{Addrs: []netip.Addr{netip.MustParseAddr("8.8.8.8")}, Source: SourcePublic},
+	}, nil)
 	ask := Ask{Host: policy.Host{Name: "mail.example.com"}, Port: 443}
 	judged := func() *trial {
-		t := &trial{on: force, ask: ask}
+		t := newTrial(force, ask)
 		if err := t.judge(b.Context()); err != nil {
 			b.Fatal(err)
 		}

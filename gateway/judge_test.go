@@ -13,6 +13,8 @@ import (
 
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/gateway/policy"
+	"github.com/sallyport/sallyport/sta"
+	"github.com/sallyport/sallyport/sta/ticket"
 )
 
 // answers is a resolver that knows these names.
@@ -66,7 +68,7 @@ func judgedWorld(t testing.TB) *gateway.Snapshot {
 			"many.example.net":    {Addrs: addrs("8.0.0.1", "8.0.0.2", "8.0.0.3", "8.0.0.4", "8.0.0.5", "8.0.0.6"), Source: "public"},
 		},
 		Address: policy.NewAddressRules(policy.AddressConfig{
-			Own:    []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:8443")},
+			Own: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:8443"), netip.MustParseAddrPort("10.0.0.2:443")}, OwnNames: map[string][]uint16{"gw.example.com": {443}},
 			Pinned: map[string][]netip.Addr{"pinned.example.com": addrs("127.0.0.1")},
 			Zones:  []policy.Zone{{Suffix: "example.com", Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}}},
 		}),
@@ -107,21 +109,36 @@ func TestJudge(t *testing.T) {
 
 		"unlisted": {askFor("evil.example.com", 443), "not_listed",
 			"evil.example.com:443 is not listed in " + version, "add evil.example.com:443 to gateway.policy.background_services"},
+		"a single label": {askFor("intranet", 443), "not_listed", "intranet:443 is not listed in " + version,
+			"list it with its domain in gateway.policy.background_services, and have devices use that name"},
+		"the gateway itself": {askFor("gw.example.com", 443), "not_listed", "gw.example.com:443 is not listed in " + version,
+			"none is needed: it is the gateway itself, or its authority, where no tunnel may lead"},
+		"DNS on another port": {askFor(gateway.DeviceDNS, 853), "not_listed", "dns.sallyport.internal:853 is not listed in " + version,
+			"have devices ask it on its port, 53"},
 		"unlisted in a named policy": {gateway.Ask{Holder: vips, Host: policy.Host{Name: "mail.example.com"}, Port: 443}, "not_listed",
 			"mail.example.com:443 is not listed in " + strings.Replace(version, "default", "vips", 1),
 			"add mail.example.com:443 to gateway.policies.vips.background_services"},
 		"a secret": {askFor(secret+".example.com", 443), "not_listed",
-			"[secret].example.com:443 is not listed in " + version, "add [secret].example.com:443 to gateway.policy.background_services"},
+			"[secret].example.com:443 is not listed in " + version, ""},
 		"unlisted address": {askFor("54.154.200.234", 443), "address_not_listed",
 			"54.154.200.234:443 is not listed in " + version + ", and is no address that the gateway finds for a name listed with that port",
 			"list the name that 54.154.200.234 belongs to in gateway.policy.background_services, and if devices resolve it to other addresses than the gateway, pin it under splitdns.hosts"},
+		"loopback": {askFor("127.0.0.9", 443), "address_not_listed",
+			"127.0.0.9:443 is not listed in " + version + ", and is no address that the gateway finds for a name listed with that port",
+			"if something there is meant, list a name for it in gateway.policy.background_services, and pin that to the address under splitdns.hosts"},
+		"nowhere": {askFor("0.0.0.9", 443), "address_not_listed",
+			"0.0.0.9:443 is not listed in " + version + ", and is no address that the gateway finds for a name listed with that port",
+			"none is needed: it is an address that is never dialled"},
+		"the gateway's address": {askFor("10.0.0.2", 443), "address_not_listed",
+			"10.0.0.2:443 is not listed in " + version + ", and is no address that the gateway finds for a name listed with that port",
+			"none is needed: it is the gateway itself, or its authority, where no tunnel may lead"},
 		"narrowed": {narrowed(askFor("mail.example.com", 443), "gone.example.com:443"), "narrowed",
 			"mail.example.com:443 is listed in " + version + ", but not in the ticket's own list",
 			"issue the ticket with mail.example.com:443 among its services, or without a list"},
 		"narrowing unreadable": {narrowed(askFor("mail.example.com", 443), "mail.example.com"), "bad_narrowing",
 			"the ticket's own list of services cannot be read, so that nothing is allowed", "issue the ticket with services written as host:port"},
 		"no such policy": {gateway.Ask{Holder: policy.Holder{Policy: "nobody\n"}, Host: policy.Host{Name: "mail.example.com"}, Port: 443}, "no_such_policy",
-			`the ticket names the policy nobody\u{000a}, which is not among those of snapshot ` + snapshot.Policies.Snapshot(),
+			`the ticket names the policy nobody\u{000a}, which is not among those of snapshot ` + snapshot.Policies.Snapshot() + ": vips, free, default",
 			"add the policy under gateway.policies, or issue the ticket without naming one"},
 		"nobody's server": {gateway.Ask{Holder: vips}, "no_destination",
 			"neither client nor ticket names a host and port, and " + strings.Replace(version, "default", "vips", 1) + " has no Exchange server",
@@ -142,13 +159,13 @@ func TestJudge(t *testing.T) {
 			"own.example.com:8443 is entry 7 of " + version + "; but zone example.com answered 10.0.0.1, a listener of the gateway or its authority",
 			"take own.example.com:8443 off gateway.policy.background_services: it leads back to the gateway or to its authority"},
 		"no such name": {askFor("gone.example.com", 443), "name_not_found",
-			"gone.example.com:443 is entry 8 of " + version + "; but not found, or without address (no such host)",
+			"gone.example.com:443 is entry 8 of " + version + "; but not found, or without address: no such host",
 			"pin gone.example.com under splitdns.hosts, or mend its DNS"},
 		"slow": {askFor("slow.example.com", 443), "name_timeout",
-			"slow.example.com:443 is entry 9 of " + version + "; but the resolver did not answer in time (no answer in time from 10.0.0.53)",
+			"slow.example.com:443 is entry 9 of " + version + "; but the resolver did not answer in time: no answer in time from 10.0.0.53",
 			"look at the DNS servers of splitdns that are asked for slow.example.com, or pin it under splitdns.hosts"},
 		"broken": {askFor("broken.example.com", 443), "name_failed",
-			"broken.example.com:443 is entry 10 of " + version + `; but the resolver failed (zone example.com: SERVFAIL\u{001b}[31m)`,
+			"broken.example.com:443 is entry 10 of " + version + `; but the resolver failed: zone example.com: SERVFAIL\u{001b}[31m`,
 			"look at the DNS servers of splitdns that are asked for broken.example.com, or pin it under splitdns.hosts"},
 		"DNS that is not offered": {askFor(gateway.DeviceDNS, 53), "not_listed",
 			"dns.sallyport.internal:53 is the gateway's own DNS for devices, which is not offered under " + version, ""},
@@ -171,6 +188,58 @@ func TestJudge(t *testing.T) {
 				t.Errorf("%s, %v", text, err)
 			}
 		})
+	}
+}
+
+// A host as a client writes it is judged as the host that it is, or in the words of
+// a tunnel that is refused for being none.
+func TestJudgeText(t *testing.T) {
+	w := newWorld(t, options{})
+	snapshot := judgedWorld(t)
+	w.gateway.Use(*snapshot)
+	handle := w.issue(nil).Handle.Reveal()
+	for text, want := range map[string]string{
+		"MAIL.example.com.": "listed", "9.9.9.9": "listed", "::ffff:9.9.9.9": "listed", "evil.example.com": "not_listed",
+		"mail..example.com": "host_label", "[::1]": "host_bracket", "0x7f.1": "host_numeric", "mail example.com": "host_blank",
+		"fe80::1%eth0": "host_address", ";40;STA01;x": "host_credential",
+	} {
+		j := gateway.JudgeText(t.Context(), snapshot, gateway.Ask{Port: 443}, text)
+		if j.Reason != want || j.Allow != (want == "listed") || j.Why == "" || (j.Fix == "") != j.Allow {
+			t.Errorf("%s: %+v", text, j)
+		}
+		if !strings.HasPrefix(want, "host_") || want == "host_address" {
+			continue
+		}
+		if !strings.HasPrefix(j.Why, "the destination is no host: ") {
+			t.Errorf("%s: %s", text, j.Why)
+		}
+		if _, err := w.open(handle, text, 443); err == nil {
+			t.Errorf("%s opens", text)
+		}
+		if got := next(t, w.refused, "refusal").attempt.Judgement(); got.Reason != j.Reason || got.Why != j.Why || got.Fix != j.Fix {
+			t.Errorf("the tunnel to %s: %+v\nthe judgement: %+v", text, got, j)
+		}
+	}
+}
+
+// Whoever's ticket is refused is told nothing, and the log says why, and what can be
+// done.
+func TestRefusedTicketsAreExplained(t *testing.T) {
+	w := newWorld(t, options{})
+	issued := w.issue(nil)
+	_, err := w.authority.Revoke(t.Context(), w.client, sta.RevokeRequest{Ticket: issued.ID})
+	must(t, err)
+	for handle, want := range map[string]string{
+		issued.Handle.Reveal(): "revoked", ticket.NewHandle().Reveal(): "unknown_ticket", "x": "malformed",
+	} {
+		if _, err := w.open(handle, "mail.example.com", w.port); err == nil {
+			t.Errorf("%s: opens", want)
+		}
+		r := next(t, w.refused, "refusal")
+		j := r.attempt.Judgement()
+		if j == nil || j.Reason != want || j.Allow || j.Why != r.why.Text || j.Fix == "" || j.Policy+j.Rule+j.Snapshot != "" {
+			t.Errorf("%s: %+v", want, j)
+		}
 	}
 }
 

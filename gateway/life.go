@@ -41,6 +41,7 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 	}
 	claims, presented, err := g.admit(setUp, a, credential)
 	if err != nil {
+		a.badTicket = asRefusal(err)
 		return err
 	}
 	destination, err := n.Destination(setUp)
@@ -130,7 +131,7 @@ func (g *Gateway) lookAgain(claims *ticket.Claims) error {
 func (g *Gateway) reach(ctx context.Context, a *Attempt, p *ticket.Presentation, d tunnel.Destination) (tunnel.Stream, error) {
 	force := g.hold()
 	defer force.drop()
-	t := &trial{on: force, ask: askOf(a.Claims)}
+	t := newTrial(force, askOf(a.Claims))
 	a.trial, a.Snapshot = t, force.id
 	var err error
 	if t.ask.Host, t.ask.Port, err = wanted(a.Claims, p, d); err != nil {
@@ -145,7 +146,7 @@ func (g *Gateway) reach(ctx context.Context, a *Attempt, p *ticket.Presentation,
 	case err != nil:
 		return nil, err
 	case t.dns:
-		return force.serveDNS(t.view()), nil
+		return force.serveDNS(t.view(g.lookUps.by(a.Claims))), nil
 	}
 	return g.dial(ctx, t)
 }

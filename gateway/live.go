@@ -32,6 +32,8 @@ type live struct {
 	ticket        *held // nil once the tunnel has left
 	before, after *live // the ticket's other tunnels
 
+	dns bool // it leads to the gateway's DNS
+
 	mu      sync.Mutex // guards the rest
 	service tunnel.Stream
 	client  tunnel.Stream // nil until join

@@ -15,6 +15,8 @@ const (
 	// matchFor is how long the addresses of the listed names are remembered: a
 	// client that resolved for itself may hold an answer for about as long.
 	matchFor = 30 * time.Second
+	// matchAgain is after how long a name that got no answer is asked for again.
+	matchAgain = 2 * time.Second
 	// matchTimeout bounds the look-ups of all listed names together: one whose
 	// server is silent must not use up a client's 10 s.
 	matchTimeout = 2 * time.Second
@@ -39,11 +41,19 @@ type matchKey struct {
 }
 
 // matchTable says which names have an address. Whoever finds one waits until it
-// is ready; names does not change from then on.
+// is ready; nothing of it changes from then on but until, which is matchBack's and
+// under its lock.
 type matchTable struct {
-	ready chan struct{}
-	until time.Time // matchBack's, under its lock; zero before it is ready
-	names map[netip.Addr][]string
+	ready   chan struct{}
+	until   time.Time // zero before it is ready
+	answers map[string]matchAnswer
+	names   map[netip.Addr][]string
+}
+
+// matchAnswer is what the resolver said of a name: maybe that there is no address.
+type matchAnswer struct {
+	addrs []netip.Addr
+	until time.Time
 }
 
 // matchBack decides on the address that the client sent by the names that have
@@ -89,10 +99,11 @@ func (f *inForce) matchTable(ctx context.Context, p *policy.Policy, port uint16)
 		if len(exact) == 0 && len(known) == 0 {
 			return nil, nil
 		}
+		var before *matchTable
 		var ours bool
-		if table, ours = f.matches.begin(key); ours {
+		if table, before, ours = f.matches.begin(key); ours {
 			f.uses.Add(1) // beside the one of whoever asks, which may end first
-			go f.fill(context.WithoutCancel(ctx), table, exact, known)
+			go f.fill(context.WithoutCancel(ctx), table, before, exact, known)
 		}
 	}
 	select {
@@ -118,50 +129,97 @@ func (m *matchBack) good(key matchKey) *matchTable {
 	return table
 }
 
-// begin gives a table that the caller has to fill if it is his.
-func (m *matchBack) begin(key matchKey) (table *matchTable, ours bool) {
+// begin gives a table that the caller has to fill if it is his, and the one before
+// it, if there is one.
+func (m *matchBack) begin(key matchKey) (table, before *matchTable, ours bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if table := m.good(key); table != nil {
-		return table, false
+		return table, nil, false
 	}
+	before = m.tables[key]
 	if m.tables == nil || len(m.tables) >= maxMatchTables {
 		m.tables = make(map[matchKey]*matchTable)
 	}
-	table = &matchTable{ready: make(chan struct{}), names: make(map[netip.Addr][]string)}
+	table = &matchTable{
+		ready: make(chan struct{}), answers: make(map[string]matchAnswer), names: make(map[netip.Addr][]string),
+	}
 	m.tables[key] = table
-	return table, true
+	return table, before, true
 }
 
-// fill looks the names up, some at a time. A name that cannot be looked up now has
-// no address now.
-func (f *inForce) fill(ctx context.Context, table *matchTable, exact, known []string) {
+// end makes a table ready, and good until a moment.
+func (m *matchBack) end(table *matchTable, until time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	table.until = until
+	close(table.ready)
+}
+
+// fill looks up what the table before does not know still. A name that gets no
+// answer now has no address now, and is asked for again soon; what was answered is
+// remembered, so that a list which is too long for the time is done in parts.
+func (f *inForce) fill(ctx context.Context, table, before *matchTable, exact, known []string) {
 	defer f.drop()
-	ctx, cancel := context.WithTimeout(ctx, matchTimeout)
-	defer cancel()
-	answers := make([][]netip.Addr, len(exact))
-	turns := make(chan struct{}, matchTurns)
-	var all sync.WaitGroup
-	for i, name := range exact {
-		turns <- struct{}{}
-		all.Go(func() {
-			defer func() { <-turns }()
-			if found, err := f.Resolver.Resolve(ctx, name); err == nil {
-				answers[i] = found.Addrs
+	until := time.Now() // not good at all, should this not come to its end
+	defer func() { f.matches.end(table, until) }()
+	defer f.panicked.catch()
+	if before != nil {
+		for name, answer := range before.answers {
+			if until.Before(answer.until) {
+				table.answers[name] = answer
 			}
-		})
+		}
 	}
-	all.Wait()
-	for i, name := range exact {
-		table.add(name, answers[i])
+	maps.Copy(table.answers, f.answersFor(ctx, slices.DeleteFunc(slices.Clone(exact), func(name string) bool {
+		_, ok := table.answers[name]
+		return ok
+	})))
+	now := time.Now()
+	good := now.Add(matchFor)
+	for _, name := range exact {
+		answer, ok := table.answers[name]
+		if !ok {
+			answer.until = now.Add(matchAgain)
+		}
+		if answer.until.Before(good) {
+			good = answer.until
+		}
+		table.add(name, answer.addrs)
 	}
 	for _, name := range known {
 		table.add(name, f.Catalogue[name])
 	}
-	f.matches.mu.Lock()
-	defer f.matches.mu.Unlock()
-	table.until = time.Now().Add(matchFor)
-	close(table.ready)
+	until = good
+}
+
+// answersFor looks names up, some at a time, and gives what was answered in time.
+func (f *inForce) answersFor(ctx context.Context, names []string) map[string]matchAnswer {
+	ctx, cancel := context.WithTimeout(ctx, matchTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	answers := make(map[string]matchAnswer)
+	turns := make(chan struct{}, matchTurns)
+	var all sync.WaitGroup
+	for _, name := range names {
+		turns <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		all.Go(func() {
+			defer func() { <-turns }()
+			defer f.panicked.catch()
+			found, err := f.Resolver.Resolve(ctx, name)
+			if err != nil && !isNotFound(err) {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			answers[name] = matchAnswer{found.Addrs, time.Now().Add(matchFor)}
+		})
+	}
+	all.Wait()
+	return answers
 }
 
 // inCatalogue gives the names of the catalogue that a policy lists with a port,

@@ -19,20 +19,20 @@ import (
 // policy.HostError, address_… with the classes of policy.AddressError, and the
 // ones below.
 const (
-	labelNoSuchPolicy  = "no_such_policy"   // the ticket names a policy that this gateway does not have
-	labelNarrowing     = "bad_narrowing"    // the ticket's own list does not compile
-	labelUnrestricted  = "unrestricted"     // the policy has devices send nothing here, so nothing is allowed
-	labelNoDestination = "no_destination"   // neither client, ticket nor policy names a host and port
-	labelTooMany       = "too_many_tunnels" // the ticket has all the live tunnels that it may have
-	labelNameUnknown   = "name_not_found"   // the name does not exist, or has no address
-	labelNameTimeout   = "name_timeout"     // the resolver did not answer in time
-	labelNameFailed    = "name_failed"      // the resolver failed
-	labelDialRefused   = "service_refused"  // the service refused the connection
-	labelDialNetwork   = "service_network"  // no route to the service's network
-	labelDialHost      = "service_host"     // the service's host cannot be reached
-	labelDialTimeout   = "service_timeout"  // the service did not answer in time
-	labelDialFailed    = "service_failed"   // any other failure to connect
-	labelInternal      = "internal"         // an error without a refusal: a defect
+	labelNoSuchPolicy  = "no_such_policy"     // the ticket names a policy that this gateway does not have
+	labelNotTrusted    = "policy_not_trusted" // the ticket's authority may not give the policy that it would have
+	labelNarrowing     = "bad_narrowing"      // the ticket's own list does not compile
+	labelNoDestination = "no_destination"     // neither client, ticket nor policy names a host and port
+	labelTooMany       = "too_many_tunnels"   // the ticket has all the live tunnels that it may have
+	labelNameUnknown   = "name_not_found"     // the name does not exist, or has no address
+	labelNameTimeout   = "name_timeout"       // the resolver did not answer in time
+	labelNameFailed    = "name_failed"        // the resolver failed
+	labelDialRefused   = "service_refused"    // the service refused the connection
+	labelDialNetwork   = "service_network"    // no route to the service's network
+	labelDialHost      = "service_host"       // the service's host cannot be reached
+	labelDialTimeout   = "service_timeout"    // the service did not answer in time
+	labelDialFailed    = "service_failed"     // any other failure to connect
+	labelInternal      = "internal"           // an error without a refusal: a defect
 )
 
 // refuseTicket makes no difference between tickets: whoever tries handles must
@@ -49,10 +49,14 @@ func refuseHost(err error) *tunnel.Refusal {
 	label := "host_malformed"
 	var host *policy.HostError
 	if errors.As(err, &host) {
-		label = "host_" + string(host.Reason)
+		label = hostLabel(host.Reason)
 	}
 	return notAllowed(label, "destination: "+err.Error(), err)
 }
+
+func hostLabel(reason policy.HostReason) string { return "host_" + string(reason) }
+
+func addressLabel(class policy.Class) string { return "address_" + class.String() }
 
 func refusePolicy(d policy.Decision) *tunnel.Refusal {
 	if d.Reason == "" {
@@ -64,7 +68,7 @@ func refusePolicy(d policy.Decision) *tunnel.Refusal {
 		text = "policy: the address is not one of a listed name"
 	case policy.Narrowed:
 		text = "policy: listed, but not for this ticket"
-	case labelUnrestricted:
+	case policy.Unrestricted:
 		text = "policy: network access is unrestricted, so that nothing should come here"
 	}
 	return notAllowed(string(d.Reason), text, nil)
@@ -72,6 +76,10 @@ func refusePolicy(d policy.Decision) *tunnel.Refusal {
 
 func refuseNamedPolicy() *tunnel.Refusal {
 	return notAllowed(labelNoSuchPolicy, "policy: the ticket names a policy that this gateway does not have", nil)
+}
+
+func refuseForeignPolicy() *tunnel.Refusal {
+	return notAllowed(labelNotTrusted, "policy: the ticket's authority may not give the policy that the ticket would have", nil)
 }
 
 func refuseNoDestination() *tunnel.Refusal {
@@ -82,17 +90,21 @@ func refuseTooMany() *tunnel.Refusal {
 	return notAllowed(labelTooMany, "policy: the ticket has as many live tunnels as a ticket may have", nil)
 }
 
+func refuseTooMuchDNS() *tunnel.Refusal {
+	return notAllowed(labelTooMany, "policy: the ticket has as many live tunnels to the gateway's DNS as a ticket may have", nil)
+}
+
 func refuseNarrowing(err error) *tunnel.Refusal {
 	return notAllowed(labelNarrowing, "policy: the ticket's own list of services: "+err.Error(), err)
 }
 
 func refuseAddress(err error) *tunnel.Refusal {
-	label := "address_never"
+	class := policy.Never
 	var address *policy.AddressError
 	if errors.As(err, &address) {
-		label = "address_" + address.Class.String()
+		class = address.Class
 	}
-	return notAllowed(label, "address: "+err.Error(), err)
+	return notAllowed(addressLabel(class), "address: "+err.Error(), err)
 }
 
 func notAllowed(label, text string, err error) *tunnel.Refusal {
@@ -102,19 +114,29 @@ func notAllowed(label, text string, err error) *tunnel.Refusal {
 var errNoAddress = &net.DNSError{Err: "no address", IsNotFound: true}
 
 func refuseLookUp(err error) *tunnel.Refusal {
-	r := &tunnel.Refusal{
-		Reply: socks.GeneralFailure, Status: http.StatusBadGateway,
-		Label: labelNameFailed, Text: "name: the resolver failed", Err: err,
-	}
+	r := &tunnel.Refusal{Reply: socks.GeneralFailure, Status: http.StatusBadGateway, Label: labelNameFailed, Err: err}
 	var dns *net.DNSError
 	switch {
-	case errors.As(err, &dns) && dns.IsNotFound:
-		r.Reply, r.Label, r.Text = socks.HostUnreachable, labelNameUnknown, "name: not found, or without address"
+	case isNotFound(err):
+		r.Reply, r.Label = socks.HostUnreachable, labelNameUnknown
 	case errors.As(err, &dns) && dns.IsTimeout, timedOut(err):
-		r.Reply, r.Status = socks.TTLExpired, http.StatusGatewayTimeout
-		r.Label, r.Text = labelNameTimeout, "name: the resolver did not answer in time"
+		r.Reply, r.Status, r.Label = socks.TTLExpired, http.StatusGatewayTimeout, labelNameTimeout
 	}
+	r.Text = "name: " + lookUpFailures[r.Label]
 	return r
+}
+
+// lookUpFailures are what can become of a look-up, in words.
+var lookUpFailures = map[string]string{
+	labelNameUnknown: "not found, or without address",
+	labelNameTimeout: "the resolver did not answer in time",
+	labelNameFailed:  "the resolver failed",
+}
+
+// isNotFound tells an answer, that there is none, from a look-up that failed.
+func isNotFound(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound
 }
 
 func refuseDial(err error) *tunnel.Refusal {

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -84,5 +86,41 @@ func TestRepliesByCause(t *testing.T) {
 		if c.refusal.Reply != c.reply || c.refusal.Label != c.label || c.refusal.Status < 400 || c.refusal.Text == "" {
 			t.Errorf("got %+v, want %v %s", c.refusal, c.reply, c.label)
 		}
+	}
+}
+
+// Other people's words are cut between two of them, if they have to be.
+func TestBrief(t *testing.T) {
+	word := "kilobyte "
+	for text, want := range map[string]string{
+		"": "", "short": "short", strings.Repeat("x", maxCause): strings.Repeat("x", maxCause),
+		strings.Repeat(word, 100):             strings.TrimSpace(strings.Repeat(word, 44)) + "…",
+		strings.Repeat("ü", maxCause):         strings.Repeat("ü", (maxCause-3)/2) + "…",
+		"a; " + strings.Repeat("b", maxCause): "a…",
+		"a\nb":                                `a\u{000a}b`,
+	} {
+		if got := brief(text); got != want || len(got) > maxCause {
+			t.Errorf("%.20q… is %q, want %q", text, got, want)
+		}
+	}
+}
+
+// Whatever a ticket is refused for, something can be done.
+func TestTicketFixes(t *testing.T) {
+	code, err := os.ReadFile("../sta/ticket/reason.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := regexp.MustCompile(`Reason = "([a-z_]+)"`).FindAllSubmatch(code, -1)
+	if len(reasons) < 20 {
+		t.Errorf("only %d reasons found", len(reasons))
+	}
+	for _, reason := range reasons {
+		if ticketFixes[ticket.Reason(reason[1])] == "" {
+			t.Errorf("nothing for %s", reason[1])
+		}
+	}
+	if len(ticketFixes) != len(reasons) {
+		t.Errorf("%d fixes for %d reasons", len(ticketFixes), len(reasons))
 	}
 }

@@ -39,10 +39,16 @@ const (
 // held is a ticket with live tunnels. All of it is the registry's, under its
 // lock, but for the claims, which nobody changes.
 type held struct {
-	claims   *ticket.Claims
-	tunnels  *live // the first
-	ofFamily *int  // live tunnels of the family, shared by its tickets
-	near     [names]neighbours
+	claims  *ticket.Claims
+	tunnels *live   // the first
+	family  *family // shared by its tickets
+	near    [names]neighbours
+}
+
+// family counts the live tunnels of a ticket and its renewals.
+type family struct {
+	tunnels int
+	dns     int // those of them that lead to the gateway's DNS
 }
 
 type neighbours struct{ before, after *held }
@@ -52,13 +58,22 @@ type neighbours struct{ before, after *held }
 // a gateway.
 const maxPerTicket = 10_000
 
+// maxDNSPerTicket bounds those of them that lead to the gateway's DNS. A device
+// needs one, and some more while a lost one is still to be found out.
+const maxDNSPerTicket = 8
+
 // enter adds a tunnel whose client is still to come.
 func (r *registry) enter(claims *ticket.Claims, service tunnel.Stream) (*live, error) {
-	l := &live{service: service}
+	l := &live{service: service, dns: isDNS(service)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if kin := r.named[byFamily][claims.Family]; kin != nil && *kin.ofFamily >= maxPerTicket {
-		return nil, refuseTooMany()
+	if kin := r.named[byFamily][claims.Family]; kin != nil {
+		switch {
+		case kin.family.tunnels >= maxPerTicket:
+			return nil, refuseTooMany()
+		case l.dns && kin.family.dns >= maxDNSPerTicket:
+			return nil, refuseTooMuchDNS()
+		}
 	}
 	h := r.find(claims)
 	if h == nil {
@@ -69,7 +84,10 @@ func (r *registry) enter(claims *ticket.Claims, service tunnel.Stream) (*live, e
 		l.after.before = l
 	}
 	h.tunnels = l
-	*h.ofFamily++
+	h.family.tunnels++
+	if l.dns {
+		h.family.dns++
+	}
 	r.count++
 	return l, nil
 }
@@ -91,7 +109,10 @@ func (r *registry) leave(l *live) {
 		h.tunnels = l.after
 	}
 	l.ticket, l.before, l.after = nil, nil, nil
-	*h.ofFamily--
+	h.family.tunnels--
+	if l.dns {
+		h.family.dns--
+	}
 	r.count--
 	if h.tunnels == nil {
 		r.drop(h)
@@ -130,9 +151,9 @@ func namesOf(c *ticket.Claims) [names]string {
 func (r *registry) add(claims *ticket.Claims) *held {
 	h := &held{claims: claims}
 	if kin := r.named[byFamily][claims.Family]; kin != nil {
-		h.ofFamily = kin.ofFamily
+		h.family = kin.family
 	} else {
-		h.ofFamily = new(int)
+		h.family = new(family)
 	}
 	for by, text := range namesOf(claims) {
 		if r.named[by] == nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // Snapshot is what decides on destinations. It is immutable and replaced whole:
-// no tunnel is judged by parts of two. Policies, Address and Resolver are
+// no tunnel is judged by parts of two, nor by two address rules. Policies, Address and Resolver are
 // required.
 type Snapshot struct {
 	Policies *policy.Set
@@ -25,9 +25,10 @@ type Snapshot struct {
 	// it is listed: clients that resolved for themselves are matched back to it.
 	// nil: only what the Resolver says counts.
 	Catalogue map[string][]netip.Addr
-	// OwnNames are the names by which devices and gateways know what is ours, as
-	// in policy.AddressConfig: a device's DNS does not know them by those ports.
-	OwnNames map[string][]uint16
+	// Trusted are, by authority, the policies that its tickets may have, be they
+	// named or matched: whoever writes a ticket writes its groups too. An authority
+	// that is not in it may give any.
+	Trusted map[string][]string
 	// Release is called once, when the snapshot has been replaced and nothing
 	// uses its Resolver and DNS any more; nil: nobody needs to know.
 	Release func()
@@ -42,9 +43,8 @@ type Resolver interface {
 // Resolution is what a name resolved to.
 type Resolution struct {
 	// Addrs are the addresses, best first. They are not changed.
-	Addrs []netip.Addr
-	// Source is where the answer comes from: "hosts", "zone SUFFIX" or "public".
-	Source string
+	Addrs  []netip.Addr
+	Source Source
 	// Server is who gave it; "" for hosts.
 	Server string
 	// Chain are the names that aliases led over, the last of which has the
@@ -53,6 +53,18 @@ type Resolution struct {
 	// Stale says that the answer is out of date, since no server gave a new one.
 	Stale bool
 }
+
+// Source is where an answer comes from: a word for "the … answered".
+type Source string
+
+// The sources that are told in other words. Any other is told as it is, such as
+// "zone corp.example".
+const (
+	// SourceHosts: the file pins the name to its addresses.
+	SourceHosts Source = "hosts"
+	// SourcePublic: the servers for names in no zone.
+	SourcePublic Source = "public"
+)
 
 // DNS answers a device that asks over a tunnel, until the connection or ctx
 // ends: DNS over TCP (RFC 7766). It says no more than the view allows.
@@ -66,15 +78,20 @@ type DNS interface {
 //	             └─ replaced, and the last use dropped ──► Release
 type inForce struct {
 	Snapshot
-	id      string          // of the policies
-	current context.Context // ends when the snapshot is replaced
-	retire  context.CancelFunc
-	uses    atomic.Int64 // one of them is being in force
-	matches matchBack
+	// address is what Snapshot.Address says at first: rules come and go while the
+	// rest stays.
+	address  atomic.Pointer[policy.AddressRules]
+	id       string          // of the policies
+	current  context.Context // ends when the snapshot is replaced
+	retire   context.CancelFunc
+	uses     atomic.Int64 // one of them is being in force
+	matches  matchBack
+	panicked panicHook
 }
 
-func newInForce(s Snapshot) *inForce {
-	f := &inForce{Snapshot: s, id: s.Policies.Snapshot()}
+func newInForce(s Snapshot, panicked panicHook) *inForce {
+	f := &inForce{Snapshot: s, id: s.Policies.Snapshot(), panicked: panicked}
+	f.address.Store(s.Address)
 	f.current, f.retire = context.WithCancel(context.Background())
 	f.uses.Store(1)
 	return f
@@ -114,7 +131,12 @@ func (g *Gateway) hold() *inForce {
 // Live tunnels go on; a device's DNS ends, and the device asks the new one when
 // it comes again.
 func (g *Gateway) Use(s Snapshot) {
-	old := g.force.Swap(newInForce(s))
+	old := g.force.Swap(newInForce(s, g.config.Hooks.Panicked))
 	old.retire()
 	old.drop()
 }
+
+// UseAddress puts other address rules in the place of those of the snapshot in
+// force. The rest stays as it is: what was resolved, and devices' DNS, which goes
+// by the new rules from now on. It is not called together with Use.
+func (g *Gateway) UseAddress(rules *policy.AddressRules) { g.force.Load().address.Store(rules) }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -15,17 +14,23 @@ import (
 type View struct {
 	policy   *policy.Policy
 	narrow   *policy.Narrowing
-	services []string // what narrow was made of
-	address  *policy.AddressRules
-	ownNames map[string][]uint16
+	services []policy.Service // what the narrowing lists
+	force    *inForce         // for the address rules, which may change meanwhile
+	mayAsk   func() bool
 }
 
-func (t *trial) view() *View {
-	return &View{
-		policy: t.policy, narrow: t.narrow, services: t.ask.Services,
-		address: t.on.Address, ownNames: t.on.OwnNames,
+// view gives that of the ticket. mayAsk counts its look-ups.
+func (t *trial) view(mayAsk func() bool) *View {
+	v := &View{policy: t.policy, narrow: t.narrow, force: t.on, mayAsk: mayAsk}
+	if t.narrow != nil {
+		v.services = t.narrow.Services()
 	}
+	return v
 }
+
+// MayAsk tells whether one more look-up may be made for the device now, and counts
+// it. The bound is the ticket's, whatever tunnels it asks in.
+func (v *View) MayAsk() bool { return v.mayAsk() }
 
 // Knows tells whether the device may reach the name on any port.
 func (v *View) Knows(name string) bool { return len(v.ports(name)) > 0 }
@@ -36,14 +41,15 @@ func (v *View) Holds(domain string) bool {
 	if !isName(domain) || !v.policy.Holds(domain) {
 		return false
 	}
-	return v.services == nil || slices.ContainsFunc(v.services, func(service string) bool {
-		host, _, err := net.SplitHostPort(service)
-		if err != nil {
-			return false
+	return v.narrow == nil || slices.ContainsFunc(v.services, func(s policy.Service) bool {
+		switch {
+		case !s.Wildcard:
+			return isBelow(s.Name, domain) && v.opens(s.Name, s.Port)
+		case isBelow(s.Name, domain):
+			return v.policy.Holds(s.Name)
+		default:
+			return isBelow(domain, s.Name)
 		}
-		host = strings.TrimSuffix(strings.ToLower(host), ".")
-		base, wildcard := strings.CutPrefix(host, "*.")
-		return isBelow(base, domain) || wildcard && isBelow(domain, base)
 	})
 }
 
@@ -56,8 +62,9 @@ func isBelow(name, domain string) bool {
 // Reaches tells whether the device may reach that address under that name, on any
 // port.
 func (v *View) Reaches(name string, addr netip.Addr) bool {
+	rules := v.force.address.Load()
 	return slices.ContainsFunc(v.ports(name), func(port uint16) bool {
-		return v.address.Check(name, netip.AddrPortFrom(addr.Unmap(), port)) == nil
+		return rules.Check(name, netip.AddrPortFrom(addr.Unmap(), port)) == nil
 	})
 }
 
@@ -68,7 +75,7 @@ func (v *View) Opens(name string, port uint16) bool {
 
 func (v *View) opens(name string, port uint16) bool {
 	q := policy.Query{Host: policy.Host{Name: name}, Port: port, Narrow: v.narrow}
-	return v.policy.Decide(q).Allow && !slices.Contains(v.ownNames[name], port)
+	return v.policy.Decide(q).Allow && !v.force.address.Load().OwnsName(name, port)
 }
 
 // ports are those on which the device may reach the name.

@@ -141,6 +141,8 @@ type options struct {
 	serve    func(net.Conn) // what the service does; nil echoes
 	source   func(follow.Source) follow.Source
 	dialer   net.Dialer
+	panicked func(tunnel.Peer, any, []byte) // nil: a panic ends the test
+	defect   func(any, []byte)              // likewise, beside the tunnel's own goroutine
 }
 
 const defaultList = "mail.example.com:PORT,*.wild.example.com:PORT,mail.example.com:1,gone.example.com:PORT," +
@@ -267,14 +269,16 @@ func (w *world) startGateway(o options) {
 		Redeemer: follower, Relay: o.relay, FailuresPerMinute: o.failures, Now: w.clock.now, Dialer: o.dialer,
 		Snapshot: w.snapshot(strings.NewReplacer("PORT", w.service, "OWN", ownPort).Replace(o.list), own),
 		Hooks: gateway.Hooks{
-			Refused: func(a *gateway.Attempt, r *tunnel.Refusal) { w.refused <- refusal{a, r} },
-			Opened:  func(a *gateway.Attempt) { w.opened <- a },
-			Closed:  func(a *gateway.Attempt, of *gateway.Account) { w.accounts <- account{a, of} },
+			Refused:  func(a *gateway.Attempt, r *tunnel.Refusal) { w.refused <- refusal{a, r} },
+			Opened:   func(a *gateway.Attempt) { w.opened <- a },
+			Closed:   func(a *gateway.Attempt, of *gateway.Account) { w.accounts <- account{a, of} },
+			Panicked: o.defect,
 		},
 	})
 	must(w.t, err)
 	server, err := tunnel.NewServer(tunnel.Config{
 		TLS: tunnel.ServerTLS(w.certificate()), Handler: w.gateway, SetupTimeout: o.setUp, MaxStreams: o.slots,
+		Hooks: tunnel.Hooks{Panicked: o.panicked},
 	})
 	must(w.t, err)
 

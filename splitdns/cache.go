@@ -45,6 +45,9 @@ func (s *segment) size() int {
 	}
 	for _, rr := range s.rrs {
 		n += 128 + 2*dns.Len(rr)
+		if txt, ok := rr.(*dns.TXT); ok {
+			n += 16 * len(txt.Txt) // an empty string is one byte on the wire
+		}
 	}
 	return n
 }
@@ -148,11 +151,17 @@ func (c *cache) put(k key, e entry) {
 	if e.good != nil {
 		put.size += e.good.size()
 	}
+	if e.failure != nil {
+		put.size += 2 * len(e.failure.Error()) // the text, and the errors that it is made of
+	}
 	s := c.shardOf(k.name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.byKey[k]; old != nil {
 		s.remove(old)
+	}
+	if put.size > s.maxBytes {
+		return // rather than nothing but this one
 	}
 	s.byKey[k] = s.order.PushFront(put)
 	s.bytes += put.size

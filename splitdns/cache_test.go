@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/miekg/dns"
 	"pgregory.net/rapid"
@@ -39,7 +40,6 @@ func TestTTLs(t *testing.T) {
 		"no name, root SOA": {lines: []string{". 30 IN SOA a. b. 1 1 1 1 40"}, keeps: 30 * time.Second},
 		"no end of alias":   {lines: []string{"a.example. 10 IN CNAME b.example.", "example. 30 IN SOA a. b. 1 1 1 1 40"}, keeps: 10 * time.Second},
 		"no name, capped":   {lines: []string{"example. 86400 IN SOA a. b. 1 1 1 1 86400"}, keeps: 5 * time.Minute},
-		"no name, as told":  {lines: []string{"example. 86400 IN SOA a. b. 1 1 1 1 86400"}, cache: Cache{NegativeTTL: time.Second}, keeps: time.Second},
 		"no name, no SOA":   {lines: nil},
 		"foreign SOA":       {lines: []string{"a.example. 60 IN A 192.0.2.1"}},
 		"no cache":          {lines: []string{"a.example. 60 IN TXT x"}, cache: Cache{Entries: -1}},
@@ -372,4 +372,33 @@ func TestCacheIsLRU(t *testing.T) {
 			},
 		})
 	})
+}
+
+// A failure takes room as an answer does.
+func TestFailuresTakeRoom(t *testing.T) {
+	c := newCache(100)
+	text := strings.Repeat("x", 4<<10)
+	for i := range 100 {
+		c.put(key{fmt.Sprint(i), dns.TypeA}, entry{failure: errors.New(text)})
+	}
+	if s := &c.shards[0]; s.order.Len() == 0 || s.order.Len()*len(text) > s.maxBytes {
+		t.Errorf("%d failures of %d bytes are kept", s.order.Len(), len(text))
+	}
+}
+
+// So do strings without anything in them, of which a record can hold many.
+func TestEmptyStringsTakeRoom(t *testing.T) {
+	const many = 15_000
+	seg := &segment{rrs: []dns.RR{&dns.TXT{Hdr: dns.RR_Header{Name: "a.example.", Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: make([]string, many)}}}
+	if size, least := seg.size(), many*int(unsafe.Sizeof("")); size < least {
+		t.Errorf("%d bytes, want %d at least", size, least)
+	}
+	c := newCache(10)
+	small, large := key{"small.example", dns.TypeTXT}, key{"large.example", dns.TypeTXT}
+	c.put(small, entry{good: &segment{}})
+	c.put(large, entry{good: seg})
+	_, kept := c.get(small)
+	if _, too := c.get(large); !kept || too {
+		t.Error("what is larger than the cache has pushed out the rest")
+	}
 }

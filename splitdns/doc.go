@@ -13,8 +13,9 @@
 // add an address to it; pins take the place of /etc/hosts, which is not read.
 // Names are absolute: search domains never apply, and "mail" cannot become
 // "mail.corp.example.com". What is under localhost, invalid and onion is asked
-// of nobody unless it lies in a zone. Servers, their transports and their health
-// are the matter of package upstream; one group of them is an Asker here.
+// of nobody unless it lies in a zone, and stub.DeviceDNS of nobody at all.
+// Servers, their transports and their health are the matter of package upstream;
+// one group of them is an Asker here.
 //
 // # Who is believed
 //
@@ -38,8 +39,8 @@
 // A and AAAA are asked together. The family that has some waits 50 ms for AAAA,
 // or 250 ms for A; what comes later lands in the cache and serves the next
 // caller. A family that has none waits for the other as long as the look-up may
-// take. Addresses come back unmapped (RFC 4291 §2.5.5.2), each once, and bounded
-// in number. Whether one of them may be dialled is not judged here.
+// take. Addresses come back unmapped (RFC 4291 §2.5.5.2), each once, and at most
+// 32 of them. Whether one of them may be dialled is not judged here.
 //
 // # What is remembered
 //
@@ -59,10 +60,11 @@
 // Callers that want the same question answered at the same time share one
 // look-up. It belongs to all of them: one that gives up leaves the others
 // waiting, and the last that gives up ends it. Only a look-up whose callers went
-// because they had enough flies on, to its answer or its timeout. Close ends all.
+// because they had enough flies on, to its answer or its timeout, at most 256 of
+// them. Close ends all.
 //
 // # Devices
 //
-// Service answers DNS over TCP in a tunnel to DeviceDNS. View tells it what the
-// one device may know.
+// Service answers DNS over TCP in a tunnel to stub.DeviceDNS. View tells it what
+// the one device may know.
 package splitdns

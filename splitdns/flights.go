@@ -20,14 +20,20 @@ type flights[K comparable, V any] struct {
 
 	mu    sync.Mutex // guards what follows, and waiting and kept of every flight
 	byKey map[K]*flight[V]
+	alone int  // flights in byKey that nobody waits for
 	over  bool // closed: none starts
 }
+
+// maxAlone bounds the flights that go on without callers. Whoever asks for names
+// whose servers keep silent in one family leaves a flight behind each time, and
+// must not come to hold all the places that a group of servers has.
+const maxAlone = 256
 
 // flight is one look-up under way.
 //
 //	join ──▶ waiting ≥ 1 ──▶ landed: value and err are set, done is closed
 //	              │                                    ▲
-//	              ├──▶ waiting = 0, kept: goes on ─────┘ (join finds it)
+//	              ├──▶ waiting = 0, kept: goes on ─────┘ (join finds it; at most maxAlone)
 //	              │
 //	              └──▶ waiting = 0: out of byKey, cancelled; nobody reads the outcome
 type flight[V any] struct {
@@ -55,6 +61,9 @@ func (f *flights[K, V]) join(key K, timeout time.Duration, lookUp func(context.C
 		return nil, errClosed
 	}
 	if under := f.byKey[key]; under != nil {
+		if under.waiting == 0 {
+			f.alone--
+		}
 		under.waiting++
 		return under, nil
 	}
@@ -71,19 +80,26 @@ func (f *flights[K, V]) fly(ctx context.Context, key K, own *flight[V], lookUp f
 	defer own.cancel()
 	own.value, own.err = lookUp(ctx, key)
 	f.mu.Lock()
+	if f.byKey[key] == own && own.waiting == 0 {
+		f.alone--
+	}
 	f.forget(key, own)
 	f.mu.Unlock()
 	close(own.done)
 }
 
 // leave is for a caller that waits no longer. With keep, the flight goes on
-// even without callers, to its answer or its timeout.
+// even without callers, to its answer or its timeout, if not too many do.
 func (f *flights[K, V]) leave(key K, own *flight[V], keep bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	own.waiting--
 	own.kept = own.kept || keep
-	if own.waiting == 0 && !own.kept {
+	switch {
+	case own.waiting > 0, f.byKey[key] != own: // others wait, or it has landed
+	case own.kept && f.alone < maxAlone:
+		f.alone++
+	default:
 		// Out of the map before it is cancelled, so that nobody joins a flight
 		// that is about to fail.
 		f.forget(key, own)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/splitdns/internal/wire"
 )
 
 // Records is what was found for a name and a type.
@@ -37,7 +39,7 @@ func (r *Resolver) Look(ctx context.Context, name string, qtype uint16) (Records
 	if !isNormalised(name) {
 		return Records{}, fmt.Errorf("splitdns: what was asked for is no name: %w", ErrNotFound)
 	}
-	if qtype == dns.TypeNone || qtype == dns.TypeOPT || qtype >= 128 && qtype <= 255 || qtype == dns.TypeReserved {
+	if !wire.IsData(qtype) {
 		return Records{}, fmt.Errorf("splitdns: %s: %w: nothing is of type %s", name, ErrFailed, dns.Type(qtype))
 	}
 	var o outcome

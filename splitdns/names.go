@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/splitdns/internal/wire"
 )
 
 // isNormalised is the last look at a name before it leaves the machine. It
@@ -30,11 +32,7 @@ func isNormalised(name string) bool {
 	if last == "" || len(last) > 63 {
 		return false
 	}
-	digits, hex := strings.CutPrefix(last, "0x")
-	if hex {
-		return strings.Trim(digits, "0123456789abcdef") != ""
-	}
-	return strings.Trim(digits, "0123456789") != ""
+	return !wire.EndsInNumber(last)
 }
 
 // canonical turns a name out of a message into the form that isNormalised

@@ -67,7 +67,19 @@ func listen(t testing.TB, s *nameServer) upstream.Server {
 
 func newPool(t testing.TB, servers ...upstream.Server) *upstream.Pool {
 	t.Helper()
-	p, err := upstream.NewPool(upstream.Config{Servers: servers, Timeout: 400 * time.Millisecond})
+	return makePool(t, upstream.Config{Servers: servers, Timeout: 400 * time.Millisecond})
+}
+
+// impatientPool is for servers that give no answer, however long they are waited
+// for.
+func impatientPool(t testing.TB, servers ...upstream.Server) *upstream.Pool {
+	t.Helper()
+	return makePool(t, upstream.Config{Servers: servers, Timeout: 100 * time.Millisecond, Attempts: 1})
+}
+
+func makePool(t testing.TB, c upstream.Config) *upstream.Pool {
+	t.Helper()
+	p, err := upstream.NewPool(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,13 +167,13 @@ func TestThroughRealServers(t *testing.T) {
 		"dead":   {[]upstream.Server{closedPort(t)}, ErrFailed},
 		"silent": {[]upstream.Server{blackHole(t)}, ErrTimeout},
 	} {
-		r := newResolver(t, Config{Zones: []Zone{{Suffix: "corp.example", Servers: newPool(t, c.servers...)}}})
+		r := newResolver(t, Config{Zones: []Zone{{Suffix: "corp.example", Servers: impatientPool(t, c.servers...)}}})
 		_, err := r.Resolve(t.Context(), "mail.corp.example")
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), "zone corp.example") || !strings.Contains(err.Error(), c.servers[0].String()) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	r = newResolver(t, Config{Public: newPool(t, listen(t, liar))})
+	r = newResolver(t, Config{Public: impatientPool(t, listen(t, liar))})
 	if answer, err := r.Resolve(t.Context(), "mail.corp.example"); err == nil {
 		t.Errorf("a liar was believed: %+v", answer)
 	}

@@ -1,6 +1,7 @@
 package splitdns
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -19,6 +20,9 @@ const (
 	maxRecordBytes = 16 << 10 // of the records on the wire, uncompressed
 )
 
+// longestNegative caps for how long something is known not to be.
+const longestNegative = 5 * time.Minute
+
 // maxLinks bounds the aliases between a name and its end.
 const maxLinks = 8
 
@@ -31,7 +35,8 @@ func (r *Resolver) read(z *zone, k key, reply *upstream.Reply) (*segment, error)
 	case msg == nil || msg.Truncated:
 		return nil, fmt.Errorf("%s gave half an answer", reply.Server)
 	case msg.Rcode != dns.RcodeSuccess && msg.Rcode != dns.RcodeNameError:
-		return nil, fmt.Errorf("%s answered %s", reply.Server, rcodeText(msg.Rcode))
+		return nil, fmt.Errorf("%s answered %s", reply.Server,
+			cmp.Or(dns.RcodeToString[msg.Rcode], fmt.Sprintf("response code %d", msg.Rcode)))
 	}
 	seg := &segment{server: reply.Server.String()}
 	at, ttl := k.name, r.maxTTL
@@ -51,7 +56,7 @@ func (r *Resolver) read(z *zone, k key, reply *upstream.Reply) (*segment, error)
 			// A server that knows only the alias has said nothing of its target.
 			seg.open = !ok && msg.Rcode == dns.RcodeSuccess && len(seg.links) > 0
 			if !seg.open {
-				ttl = min(ttl, negative, r.negativeTTL)
+				ttl = min(ttl, negative, longestNegative)
 			}
 			break
 		}
@@ -179,11 +184,4 @@ func negativeTTL(authority []dns.RR, name string) (time.Duration, bool) {
 		}
 	}
 	return 0, false
-}
-
-func rcodeText(rcode int) string {
-	if text := dns.RcodeToString[rcode]; text != "" {
-		return text
-	}
-	return fmt.Sprintf("rcode %d", rcode)
 }

@@ -47,9 +47,6 @@ type Config struct {
 	// Timeout bounds one look-up, with all its aliases; 0 is 5 s, half of what a
 	// device woken by push has for everything.
 	Timeout time.Duration
-	// MaxAddrs bounds the addresses of an Answer; 0 is 32. The first ones stay,
-	// and neither family pushes out the other.
-	MaxAddrs int
 	// Cache bounds what is remembered.
 	Cache Cache
 	// Now is the clock that entries of the cache age by; nil is time.Now.
@@ -64,8 +61,6 @@ type Cache struct {
 	Entries int
 	// MaxTTL caps the TTLs of servers; 0 is 24 h, less than 0 keeps no answer.
 	MaxTTL time.Duration
-	// NegativeTTL caps for how long something is known not to be; 0 is 5 min.
-	NegativeTTL time.Duration
 	// Stale is for how long after its end an answer may still be served when the
 	// servers fail (RFC 8767); 0 is 1 h, less than 0 never.
 	Stale time.Duration
@@ -73,16 +68,14 @@ type Cache struct {
 
 // Resolver answers by its Config. It is safe for concurrent use.
 type Resolver struct {
-	hosts       map[string][]netip.Addr
-	zones       zones
-	timeout     time.Duration
-	maxAddrs    int
-	maxTTL      time.Duration // 0: no answer is kept
-	negativeTTL time.Duration
-	stale       time.Duration // 0: never
-	now         func() time.Time
-	cache       *cache
-	flights     *flights[key, *segment]
+	hosts   map[string][]netip.Addr
+	zones   zones
+	timeout time.Duration
+	maxTTL  time.Duration // 0: no answer is kept
+	stale   time.Duration // 0: never
+	now     func() time.Time
+	cache   *cache
+	flights *flights[key, *segment]
 }
 
 // New checks a config and keeps no reference to its maps. An error names the
@@ -98,13 +91,11 @@ func New(c Config) (*Resolver, error) {
 		return nil, err
 	}
 	r := &Resolver{
-		hosts:       make(map[string][]netip.Addr, len(c.Hosts)),
-		zones:       zones,
-		timeout:     orDefault(c.Timeout, 5*time.Second),
-		maxAddrs:    orDefault(c.MaxAddrs, 32),
-		negativeTTL: orDefault(c.Cache.NegativeTTL, 5*time.Minute),
-		now:         c.Now,
-		flights:     newFlights[key, *segment](),
+		hosts:   make(map[string][]netip.Addr, len(c.Hosts)),
+		zones:   zones,
+		timeout: orDefault(c.Timeout, 5*time.Second),
+		now:     c.Now,
+		flights: newFlights[key, *segment](),
 	}
 	if c.Cache.MaxTTL >= 0 {
 		r.maxTTL = orDefault(c.Cache.MaxTTL, 24*time.Hour)
@@ -122,7 +113,7 @@ func New(c Config) (*Resolver, error) {
 		if !isNormalised(name) {
 			return nil, fmt.Errorf("splitdns: host %q is not written as a name: lower case, no blanks, no trailing dot", name)
 		}
-		usable := tidy(addrs, r.maxAddrs)
+		usable := tidy(nil, addrs)
 		if len(usable) == 0 {
 			return nil, fmt.Errorf("splitdns: host %s has no usable address", name)
 		}
@@ -149,14 +140,16 @@ const (
 	sourceSpecial = "special-use"
 )
 
+// maxAddrs bounds the addresses of an Answer. The first ones stay, and neither
+// family pushes out the other.
+const maxAddrs = 32
+
 // hostsTTL is what pinned addresses are passed on with.
 const hostsTTL = time.Minute
 
 // Answer is what a name resolved to.
 type Answer struct {
-	// Name is the name as asked.
-	Name string
-	// Addrs holds at least one address, unmapped, without zones and without
+	// Addrs holds 1 to 32 addresses, unmapped, without zones and without
 	// repeats: the IPv4 ones in the order of the server, then the IPv6 ones. It
 	// belongs to the caller.
 	Addrs []netip.Addr
@@ -180,7 +173,7 @@ type Answer struct {
 // and an address in the guise of a name are ErrNotFound, without a look-up.
 func (r *Resolver) Resolve(ctx context.Context, name string) (Answer, error) {
 	if addrs, ok := r.hosts[name]; ok {
-		return Answer{Name: name, Addrs: slices.Clone(addrs), Source: SourceHosts, TTL: hostsTTL}, nil
+		return Answer{Addrs: slices.Clone(addrs), Source: SourceHosts, TTL: hostsTTL}, nil
 	}
 	if !isNormalised(name) {
 		return Answer{}, fmt.Errorf("splitdns: what was asked for is no name: %w", ErrNotFound)
@@ -189,7 +182,7 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (Answer, error) {
 	if !r.recall(key{name, dns.TypeA}, &a) || !r.recall(key{name, dns.TypeAAAA}, &aaaa) {
 		a, aaaa = r.both(ctx, name)
 	}
-	answer, err := r.merge(name, &a, &aaaa)
+	answer, err := merge(&a, &aaaa)
 	if err != nil {
 		return Answer{}, fmt.Errorf("splitdns: %s: %w", name, err)
 	}
@@ -198,23 +191,23 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (Answer, error) {
 
 // merge makes an answer of what was found in the two families. One of them will
 // do.
-func (r *Resolver) merge(name string, a, aaaa *outcome) (Answer, error) {
+func merge(a, aaaa *outcome) (Answer, error) {
 	first, second := a, aaaa
 	if len(first.addrs) == 0 {
 		first, second = aaaa, a
 	}
 	if len(first.addrs) == 0 {
-		return Answer{}, r.nothing(a, aaaa)
+		return Answer{}, nothing(a, aaaa)
 	}
 	answer := Answer{
-		Name: name, Source: first.source, Server: first.server, Chain: first.chain,
+		Source: first.source, Server: first.server, Chain: first.chain,
 		TTL: first.ttl, Stale: first.stale, Cached: first.cached,
 	}
 	four, six := a.addrs, aaaa.addrs
 	// The IPv6 addresses may have half of the room, and what the IPv4 ones leave.
-	four = four[:min(len(four), max(r.maxAddrs-len(six), r.maxAddrs-r.maxAddrs/2))]
-	answer.Addrs = make([]netip.Addr, 0, min(len(four)+len(six), r.maxAddrs))
-	answer.Addrs = tidyInto(tidyInto(answer.Addrs, four, r.maxAddrs), six, r.maxAddrs)
+	four = four[:min(len(four), max(maxAddrs-len(six), maxAddrs-maxAddrs/2))]
+	answer.Addrs = make([]netip.Addr, 0, min(len(four)+len(six), maxAddrs))
+	answer.Addrs = tidy(tidy(answer.Addrs, four), six)
 	if len(answer.Addrs) == 0 {
 		return Answer{}, fmt.Errorf("%w: none of its addresses is usable", ErrNotFound)
 	}
@@ -229,7 +222,7 @@ func (r *Resolver) merge(name string, a, aaaa *outcome) (Answer, error) {
 // nothing tells why there is no address. That the name does not exist is true
 // for both families, whichever was told so; that it has no address is known
 // only when both were answered.
-func (r *Resolver) nothing(a, aaaa *outcome) error {
+func nothing(a, aaaa *outcome) error {
 	for _, o := range [...]*outcome{a, aaaa} {
 		if o.err == nil && o.rcode == dns.RcodeNameError {
 			return fmt.Errorf("%w (%s: NXDOMAIN)", ErrNotFound, o.teller())
@@ -243,13 +236,11 @@ func (r *Resolver) nothing(a, aaaa *outcome) error {
 	return fmt.Errorf("%w: it has no address (%s)", ErrNotFound, a.teller())
 }
 
-// tidy returns at most limit addresses: valid, unmapped, each once. Those with
-// a zone are left out, for they mean something on one link only.
-func tidy(addrs []netip.Addr, limit int) []netip.Addr { return tidyInto(nil, addrs, limit) }
-
-func tidyInto(kept, addrs []netip.Addr, limit int) []netip.Addr {
+// tidy appends addresses to those kept, up to maxAddrs: valid, unmapped, each
+// once. Those with a zone are left out, for they mean something on one link only.
+func tidy(kept, addrs []netip.Addr) []netip.Addr {
 	for _, addr := range addrs {
-		if len(kept) == limit {
+		if len(kept) == maxAddrs {
 			break
 		}
 		addr = addr.Unmap()

@@ -10,16 +10,9 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
-	"golang.org/x/time/rate"
 
 	"github.com/sallyport/sallyport/splitdns/stub"
 )
-
-// DeviceDNS is the reserved name at which a device finds its DNS service: inside
-// a tunnel, on port 53, with DNS over TCP (RFC 7766). It lies in the domain that
-// is kept for private use, so nobody else can come to own it, and is resolved by
-// nobody.
-const DeviceDNS = "dns.sallyport.internal"
 
 // View is what one device may know: its policy, as far as names are concerned.
 // Names are normalised: lower case, no trailing dot. Its methods are called by
@@ -35,24 +28,20 @@ type View interface {
 	Reaches(name string, addr netip.Addr) bool
 	// Opens tells whether the name is listed with this port.
 	Opens(name string, port uint16) bool
+	// MayAsk tells whether one more look-up may be made for the device now, and
+	// counts it. It is asked last, for what the view does not refuse.
+	MayAsk() bool
 }
 
-const (
-	// A tunnel has so many look-ups at once, and so many a second afterwards.
-	// A device that starts up asks for some ten names; a ticket is no resolver
-	// for hire.
-	lookUpBurst    = 100
-	lookUpsASecond = 20
-	// longestTTL bounds for how long devices believe what we say: their list may
-	// be another one by then.
-	longestTTL = 5 * time.Minute
-)
+// longestTTL bounds for how long devices believe what we say: their list may be
+// another one by then.
+const longestTTL = 5 * time.Minute
 
 // What a refusal says to people, beside its code.
 const (
 	unlisted    = "not listed in the device's policy"
 	ownName     = "a name of the gateway, which the device resolves itself"
-	tooMany     = "too many look-ups a second in one tunnel"
+	tooMany     = "too many look-ups a second for one device"
 	unreachable = "no address or target of it may be dialled"
 )
 
@@ -89,21 +78,18 @@ type Service struct {
 // Serve answers the questions of one device's tunnel. conn is closed on return;
 // the errors are those of stub.ServeStream.
 func (s *Service) Serve(ctx context.Context, conn net.Conn, view View) error {
-	return stub.ServeStream(ctx, conn, &asker{
-		service: s, view: view, lookUps: rate.NewLimiter(lookUpsASecond, lookUpBurst),
-	})
+	return stub.ServeStream(ctx, conn, &asker{s, view})
 }
 
-// asker is one tunnel: who asks, and how much it has asked.
+// asker is one tunnel.
 type asker struct {
 	service *Service
 	view    View
-	lookUps *rate.Limiter
 }
 
 // Answer implements stub.Handler.
 func (a *asker) Answer(ctx context.Context, q *stub.Query) []byte {
-	if q.Name == DeviceDNS || slices.Contains(a.service.Own, q.Name) {
+	if q.Name == stub.DeviceDNS || slices.Contains(a.service.Own, q.Name) {
 		return prohibited(q, ownName)
 	}
 	var keep func(dns.RR) dns.RR
@@ -123,7 +109,7 @@ func (a *asker) Answer(ctx context.Context, q *stub.Query) []byte {
 	default:
 		return prohibited(q, unlisted)
 	}
-	if !a.lookUps.Allow() {
+	if !a.view.MayAsk() {
 		return q.Fail(stub.Refused, stub.Note{Code: dns.ExtendedErrorCodeOther, Text: tooMany})
 	}
 	found, err := a.service.Resolver.Look(ctx, q.Name, q.Type)

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
-	"golang.org/x/time/rate"
 	"pgregory.net/rapid"
 
 	"github.com/sallyport/sallyport/splitdns/stub"
@@ -26,6 +25,7 @@ func (v *drawnView) Holds(domain string) bool { return v.holds[domain] }
 func (v *drawnView) Reaches(name string, addr netip.Addr) bool {
 	return v.reaches[name+" "+addr.String()]
 }
+func (v *drawnView) MayAsk() bool { return true }
 func (v *drawnView) Opens(name string, port uint16) bool {
 	return v.opens[fmt.Sprintf("%s %d", name, port)]
 }
@@ -105,7 +105,7 @@ func TestServiceTellsNothingElse(t *testing.T) {
 		}
 		defer resolver.Close()
 		v := drawView(rt)
-		a := &asker{service: &Service{Resolver: resolver}, view: v, lookUps: rate.NewLimiter(rate.Inf, 0)}
+		a := &asker{service: &Service{Resolver: resolver}, view: v}
 		for _, name := range drawnNames {
 			qtype := rapid.SampledFrom(drawnTypes).Draw(rt, "type")
 			public.asked()

@@ -8,12 +8,14 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/sallyport/sallyport/splitdns/stub"
 	"github.com/sallyport/sallyport/splitdns/upstream"
 )
 
@@ -21,7 +23,11 @@ import (
 type view struct {
 	listed  []string     // "mail.example.com:443"
 	dialled []netip.Addr // for every listed name
+	most    int64        // look-ups; 0 is no bound
+	spent   atomic.Int64
 }
+
+func (v *view) MayAsk() bool { return v.spent.Add(1) <= v.most || v.most == 0 }
 
 func (v *view) Knows(name string) bool {
 	return slices.ContainsFunc(v.listed, func(s string) bool { return strings.HasPrefix(s, name+":") })
@@ -136,7 +142,7 @@ func corporateView() *view {
 	return &view{
 		listed: []string{
 			"mail.example.com:443", "ews.example.com:443", "mapped.example.com:443", "inside.example.com:443",
-			"empty.example.com:443", "gone.example.com:443", "gateway.example.com:443", DeviceDNS + ":53",
+			"empty.example.com:443", "gone.example.com:443", "gateway.example.com:443", stub.DeviceDNS + ":53",
 		},
 		dialled: addrs("10.0.0.25", "10.0.0.26", "fd00::25", "10.0.0.9"),
 	}
@@ -199,7 +205,7 @@ func TestServiceAnswers(t *testing.T) {
 		{`mail.example.com\000`, dns.TypeA, "REFUSED; 18", false},
 		{"gateway.example.com", dns.TypeA, "REFUSED; 18", false},
 		{"Gateway.Example.com", dns.TypeHTTPS, "REFUSED; 18", false},
-		{DeviceDNS, dns.TypeA, "REFUSED; 18", false},
+		{stub.DeviceDNS, dns.TypeA, "REFUSED; 18", false},
 		{"mail.example.com", dns.TypeAXFR, "NOTIMP", false},
 	} {
 		before := public.count()
@@ -277,38 +283,31 @@ func TestServiceServesStale(t *testing.T) {
 	})
 }
 
-// A tunnel has a hundred look-ups, and twenty a second; what needs none is not
-// counted.
+// A look-up is made only if the view has one left; what needs none is not counted.
 func TestServiceIsNoResolverForHire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Service{Resolver: newResolver(t, Config{Public: newServer(t, "9.9.9.9", corporate...)})}
+		public := newServer(t, "9.9.9.9", corporate...)
+		s := &Service{Resolver: newResolver(t, Config{Public: public, Cache: Cache{Entries: -1}})}
 		client, server := net.Pipe()
-		d := tunnel(t, s, corporateView(), client, server)
-		spend := func(most int) (answered int) {
-			for range most {
-				d.ask("www.example.org", dns.TypeA)
-				d.ask("mail.example.com", dns.TypeHTTPS)
-				switch got := inShort(d.ask("mail.example.com", dns.TypeA)); got {
-				case "NOERROR 10.0.0.25 10.0.0.26":
-					answered++
-				case "REFUSED; 0":
-				default:
-					t.Fatal(got)
-				}
+		v := corporateView()
+		v.most = 5
+		d := tunnel(t, s, v, client, server)
+		for i := range 8 {
+			d.ask("www.example.org", dns.TypeA)
+			d.ask("mail.example.com", dns.TypeHTTPS)
+			want := "NOERROR 10.0.0.25 10.0.0.26"
+			if i >= 5 {
+				want = "REFUSED; 0"
 			}
-			return answered
+			if got := inShort(d.ask("mail.example.com", dns.TypeA)); got != want {
+				t.Errorf("look-up %d: %s, want %s", i, got, want)
+			}
 		}
-		if got := spend(150); got != lookUpBurst {
-			t.Errorf("%d look-ups at once, want %d", got, lookUpBurst)
+		if n := len(public.asked()); n != 5 {
+			t.Errorf("the server was asked %d times", n)
 		}
-		time.Sleep(time.Second)
-		if got := spend(50); got != lookUpsASecond {
-			t.Errorf("%d look-ups after a second, want %d", got, lookUpsASecond)
-		}
-		other, serverSide := net.Pipe()
-		d = tunnel(t, s, corporateView(), other, serverSide)
-		if got := spend(1); got != 1 {
-			t.Error("one tunnel's questions are counted against another's")
+		if n := v.spent.Load(); n != 8 {
+			t.Errorf("%d look-ups counted", n)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/sallyport/sallyport/splitdns/stub"
 	"github.com/sallyport/sallyport/splitdns/upstream"
 )
 
@@ -89,7 +90,7 @@ func (o *outcome) begin(r *Resolver, k key) {
 // none is believed about.
 func (r *Resolver) isNeverAsked(name string) bool {
 	_, pinned := r.hosts[name]
-	return pinned || name == DeviceDNS || isSpecial(name) && r.zones.of(name) == r.zones.public
+	return pinned || name == stub.DeviceDNS || isSpecial(name) && r.zones.of(name) == r.zones.public
 }
 
 // atEnd ends the walk at a name that is never asked: a pinned one, which has its
@@ -237,7 +238,7 @@ func (r *Resolver) gaveUp(k key, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		kind = ErrTimeout
 	}
-	return fmt.Errorf("%w: no answer yet for %s %s (%s): %w", kind, k.name, dns.Type(k.qtype), r.zones.of(k.name).source, err)
+	return &lookUpError{kind: kind, pending: true, key: k, source: r.zones.of(k.name).source, err: err}
 }
 
 // ask is a flight: one question to the servers of its name's zone, whose outcome
@@ -257,7 +258,7 @@ func (r *Resolver) ask(ctx context.Context, k key) (*segment, error) {
 		if errors.Is(err, upstream.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) {
 			kind = ErrTimeout
 		}
-		err = fmt.Errorf("%w: %s %s (%s): %w", kind, k.name, dns.Type(k.qtype), z.source, err)
+		err = &lookUpError{kind: kind, key: k, source: z.source, err: err}
 		r.rememberFailure(k, err)
 		return nil, err
 	}

@@ -61,8 +61,9 @@ func ParseRights(names []string) (Rights, error) {
 type Client struct {
 	Name string
 	May  Rights
-	// Policies are the named policies it may ask for; "" among them is the
-	// default one. nil means any.
+	// Policies are the policies it may issue for; nil means any. If there are any,
+	// each of its tickets names one of them, asked for or not: a client that chose
+	// a ticket's groups, platform and app would choose its policy by them otherwise.
 	Policies []string
 	// MaxLifetime bounds the tickets it may ask for. 0 means as long as the
 	// authority's own bound.

@@ -21,7 +21,9 @@ type IssueRequest struct {
 	Anonymous     bool
 	App, Platform string
 	Groups        []string
-	// Policy is the named policy the gateway shall apply; "" means its default.
+	// Policy is the policy the gateway shall apply. "" leaves that to the gateway,
+	// which goes by app, platform and groups; for a client with Policies it means
+	// DefaultPolicy if that is one of them, else the first.
 	Policy string
 	// Services narrows the policy to these host:port. nil narrows nothing; an
 	// empty list is refused, since it could be read either way.
@@ -35,6 +37,10 @@ type IssueRequest struct {
 	// Refreshable says that live tunnels end with the ticket. nil means true.
 	Refreshable *bool
 }
+
+// DefaultPolicy is the name of the policy that gateways apply where no other is
+// named or matches.
+const DefaultPolicy = "default"
 
 // Issued is a new ticket on its way to its device.
 type Issued struct {
@@ -124,8 +130,9 @@ func (a *Authority) draft(c *Client, req *IssueRequest, now time.Time) (Issued, 
 	if err := req.check(); err != nil {
 		return Issued{}, nil, err
 	}
-	if c.Policies != nil && !slices.Contains(c.Policies, req.Policy) {
-		return Issued{}, nil, ticket.Refuse(ticket.Forbidden, "the client may not ask for this policy")
+	policy, err := c.policyFor(req.Policy)
+	if err != nil {
+		return Issued{}, nil, err
 	}
 	lifetime, err := a.lifetimeFor(c, req.Lifetime)
 	if err != nil {
@@ -136,7 +143,7 @@ func (a *Authority) draft(c *Client, req *IssueRequest, now time.Time) (Issued, 
 	claims := ticket.Claims{
 		ID: newID(), Authority: a.id, Audience: a.audience,
 		User: req.User, Device: req.Device, App: req.App, Platform: req.Platform,
-		Groups: req.Groups, Policy: req.Policy, Data: req.Data, Services: req.Services,
+		Groups: req.Groups, Policy: policy, Data: req.Data, Services: req.Services,
 		Issued: a.stamp(now, req.User, req.Device), NotBefore: notBefore, Expires: notBefore.Add(lifetime),
 		Family: newID(), AuthTime: notBefore,
 		Refreshable: req.Refreshable == nil || *req.Refreshable,
@@ -148,6 +155,19 @@ func (a *Authority) draft(c *Client, req *IssueRequest, now time.Time) (Issued, 
 	}
 	issued := Issued{ID: claims.ID, Handle: handle, Statement: statement, Expires: claims.Expires}
 	return issued, record(&claims, statement, c.Name), nil
+}
+
+// policyFor gives the policy that a ticket names, out of what was asked for.
+func (c *Client) policyFor(asked string) (string, error) {
+	switch {
+	case c.Policies == nil || slices.Contains(c.Policies, asked):
+		return asked, nil
+	case asked != "" || len(c.Policies) == 0:
+		return "", ticket.Refuse(ticket.Forbidden, "the client may not ask for this policy")
+	case slices.Contains(c.Policies, DefaultPolicy):
+		return DefaultPolicy, nil
+	}
+	return c.Policies[0], nil
 }
 
 // lifetimeFor gives the life of a ticket, out of what was asked for.

@@ -149,6 +149,7 @@ func TestRightsAndLimitsOfClients(t *testing.T) {
 	}
 
 	narrow := &sta.Client{Name: "narrow", May: sta.DefaultRights, Policies: []string{"sales"}, MaxLifetime: time.Hour}
+	request.Policy = "board"
 	_, err = w.Issue(t.Context(), narrow, request)
 	wantReason(t, err, ticket.Forbidden)
 	request.Policy = "sales"
@@ -177,6 +178,45 @@ func TestRightsAndLimitsOfClients(t *testing.T) {
 	}
 	if _, err := w.Redeem(t.Context(), issued.Handle.Hash()); err != nil {
 		t.Errorf("the ticket suffered: %v", err)
+	}
+}
+
+// Whoever may issue for some policies only issues tickets that name one of them:
+// groups, platform and app, which he chooses too, choose none.
+func TestTicketsNameAPolicyOfTheirClient(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		policies []string // of the client; nil is any
+		asked    string
+		named    string
+		reason   ticket.Reason
+	}{
+		{nil, "", "", ""},
+		{nil, "sales", "sales", ""},
+		{[]string{"sales", "lab"}, "", "sales", ""},
+		{[]string{"sales", "lab"}, "lab", "lab", ""},
+		{[]string{"sales", "default"}, "", "default", ""},
+		{[]string{"sales", "default"}, "default", "default", ""},
+		{[]string{"sales", "default"}, "sales", "sales", ""},
+		{[]string{"sales"}, "default", "", ticket.Forbidden},
+		{[]string{"default"}, "sales", "", ticket.Forbidden},
+		{[]string{}, "", "", ticket.Forbidden},
+		{[]string{}, "sales", "", ticket.Forbidden},
+	} {
+		client := &sta.Client{Name: "c", May: sta.DefaultRights, Policies: c.policies}
+		issued, err := w.Issue(t.Context(), client, sta.IssueRequest{User: "u", Device: "d", Groups: []string{"directors"}, Policy: c.asked})
+		if ticket.ReasonOf(err) != c.reason {
+			t.Errorf("%q of %q: %v", c.asked, c.policies, err)
+		}
+		if err != nil {
+			continue
+		}
+		if shown, err := w.Show(t.Context(), desk, issued.ID); err != nil || shown.Policy != c.named {
+			t.Errorf("%q of %q: the record names %q, %v", c.asked, c.policies, shown.Policy, err)
+		}
+		if claims, err := w.verifier.Verify(issued.Statement, issued.Handle.Hash()); err != nil || claims.Policy != c.named {
+			t.Errorf("%q of %q: the ticket names %+v, %v", c.asked, c.policies, claims, err)
+		}
 	}
 }
 

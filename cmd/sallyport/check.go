@@ -21,7 +21,9 @@ func newCheck() *cobra.Command {
 		Long: `Find every mistake in a configuration file, and say line and column: what cannot
 be run, and what runs and is not what devices need (sallyport policy lint).
 
-Nothing is written, and nothing is looked up without --online. Known settings
+Nothing is written, and nothing is looked up without --online, which asks the DNS
+servers of the file for the listed names, and the public ones too, for comparison:
+these then learn the names. Known settings
 whose part is not built yet are named: as warnings, or as mistakes where to
 ignore them would change what is allowed, trusted or stored. Exit code 1 if there
 are mistakes.`,
@@ -41,7 +43,7 @@ are mistakes.`,
 		},
 	}
 	configFlag(cmd, &file)
-	cmd.Flags().BoolVar(&online, "online", false, "look the listed names up, inside and outside, if there is no mistake yet")
+	cmd.Flags().BoolVar(&online, "online", false, "look the listed names up as the gateway does, and by public DNS, if there is no mistake yet")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -24,15 +25,19 @@ import (
 	"github.com/sallyport/sallyport/tunnel"
 )
 
+// unrestricted is the network access with which nothing goes to the gateway.
+const unrestricted = "unrestricted"
+
 // connectFlags are what connect is told.
 type connectFlags struct {
-	config, gateway, serverName, ca string
-	ticketFile, services            string
-	split, splitDNS                 string
-	suffixes, localDNS              string
-	listen, httpListen, dnsListen   string
-	user                            string
-	asJSON                          bool
+	config, policy                string
+	gateway, serverName, ca       string
+	ticketFile, services          string
+	split, splitDNS               string
+	suffixes, localDNS            string
+	listen, httpListen, dnsListen string
+	user                          string
+	asJSON                        bool
 }
 
 func newConnect() *cobra.Command {
@@ -56,10 +61,14 @@ Split DNS says whose DNS is asked for names at or below the suffixes:
   local     the local one
   both      the gateway's, and the local one if that has no answer
 
-All other names are asked of the local DNS, and found there for what goes straight
-out. In every mode the gateway's own name stays outside, and a name without a dot
-goes through the gateway only. With --config, network access unrestricted sends
-nothing to the gateway.
+All other names are asked of the local DNS. What goes straight out is looked up by
+the same rules. In every mode the gateway's own name stays outside, and a name
+without a dot goes through the gateway only. With --config, network access
+unrestricted sends nothing to the gateway.
+
+With --config, services, web domains, network access and the modes are those of
+the default policy, or of the one that --policy names. That is the device's side
+only: the gateway goes by the policy that it chooses for the ticket.
 
 The HTTP proxy's listener has a PAC file for browsers at /proxy.pac.
 
@@ -74,14 +83,15 @@ tunnel, so a new one can be put there at any time.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&flags.config, "config", "", "find gateway, CA, services and split rules in this configuration `FILE`")
+	f.StringVar(&flags.policy, "policy", "", "the `NAME` of the policy in that file to go by (default: default, the one in gateway.policy)")
 	f.StringVar(&flags.gateway, "gateway", "", "the gateway's `HOST:PORT`")
 	f.StringVar(&flags.serverName, "server-name", "", "the `NAME` that its certificate must have (default: its host)")
 	f.StringVar(&flags.ca, "ca", "", "PEM `FILE` of roots to trust (default: the system's)")
 	f.StringVar(&flags.ticketFile, "ticket-file", "", "`FILE` with the ticket (required)")
-	f.StringVar(&flags.services, "services", "", "the `LIST` of services, host:port,host:port without blanks")
-	f.StringVar(&flags.split, "split-tunnel", "", "`MODE`: on, off or reverse (default off)")
-	f.StringVar(&flags.splitDNS, "split-dns", "", "`MODE`: remote, local or both (default both)")
-	f.StringVar(&flags.suffixes, "dns-suffixes", "", "the `LIST` of zones that the gateway's DNS is asked about, example.com,corp")
+	f.StringVar(&flags.services, "services", "", "the `LIST` of services, host:port,host:port without blanks (default: the file's)")
+	f.StringVar(&flags.split, "split-tunnel", "", "`MODE`: on, off or reverse (default: the file's, or off)")
+	f.StringVar(&flags.splitDNS, "split-dns", "", "`MODE`: remote, local or both (default: the file's, or both)")
+	f.StringVar(&flags.suffixes, "dns-suffixes", "", "the `LIST` of zones that the gateway's DNS is asked about, example.com,corp (default: the file's)")
 	f.StringVar(&flags.localDNS, "local-dns", "", "the `ADDRESS:PORT` of the local DNS (default: the first of /etc/resolv.conf)")
 	f.StringVar(&flags.listen, "listen", "127.0.0.1:1080", "where to listen for SOCKS5; loopback only")
 	f.StringVar(&flags.httpListen, "http-listen", "", "where to listen as an HTTP proxy, such as 127.0.0.1:8118; loopback only")
@@ -114,6 +124,7 @@ func (f *connectFlags) run(ctx context.Context, stdout, stderr io.Writer) error 
 	if _, err := c.Ticket(); err != nil {
 		return usage(err)
 	}
+	warnOfNoSuffixes(stderr, c)
 	doors, err := openDoors(ctx, proxy, c)
 	if err != nil {
 		return err
@@ -126,6 +137,13 @@ func (f *connectFlags) run(ctx context.Context, stdout, stderr io.Writer) error 
 		return nil // told to stop
 	}
 	return err
+}
+
+// warnOfNoSuffixes is for who expects the gateway's DNS to be asked.
+func warnOfNoSuffixes(stderr io.Writer, c *connect.Config) {
+	if c.DNSListen != "" && len(c.Suffixes) == 0 && c.SplitDNS != connect.Local && c.NetworkAccess != unrestricted {
+		fmt.Fprintln(stderr, "warning: without --dns-suffixes, the gateway's DNS is asked for names without a dot only")
+	}
 }
 
 // doors are what connect listens at. The HTTP proxy and DNS may be nil.
@@ -246,10 +264,15 @@ func (f *connectFlags) connectConfig(stderr io.Writer) (*connect.Config, error) 
 		if file.Gateway == nil {
 			return nil, usage(fmt.Errorf("%s has no gateway section", f.config))
 		}
-		rules.fromFile(c, file)
+		if err := rules.fromFile(c, file, f.policy); err != nil {
+			return nil, usage(err)
+		}
 		if err := fromFile(c, file, f.ca == ""); err != nil {
 			return nil, err
 		}
+	}
+	if f.policy != "" && f.config == "" {
+		return nil, usage(errors.New("--policy needs --config FILE, which has the policy"))
 	}
 	if c.Gateway == "" {
 		return nil, usage(errors.New("needs --gateway HOST:PORT or --config FILE"))
@@ -272,18 +295,30 @@ type splitRules struct {
 	services, tunnel, dns string
 }
 
-// fromFile takes from a configuration file what flags have left open.
-func (r *splitRules) fromFile(c *connect.Config, file *config.Config) {
-	written := file.Gateway.Policy
-	r.services = cmp.Or(r.services, written.BackgroundServices)
-	r.tunnel = cmp.Or(r.tunnel, written.SplitTunnel)
-	r.dns = cmp.Or(r.dns, written.SplitDNS)
-	c.NetworkAccess, c.WebDomains = written.NetworkAccess, written.WebDomains
+// fromFile takes from a policy of a configuration file what flags have left open;
+// "" is the default policy.
+func (r *splitRules) fromFile(c *connect.Config, file *config.Config, name string) error {
+	name = cmp.Or(name, policy.DefaultName)
+	all := policiesOf(file)
+	i := slices.IndexFunc(all, func(w written) bool { return w.Name == name })
+	if i < 0 {
+		names := make([]string, len(all))
+		for n, w := range all {
+			names[n] = w.Name
+		}
+		return fmt.Errorf("--policy: there is no %q; there is %s", name, strings.Join(names, ", "))
+	}
+	spec := all[i].Spec
+	r.services = cmp.Or(r.services, spec.Services)
+	r.tunnel = cmp.Or(r.tunnel, spec.SplitTunnel)
+	r.dns = cmp.Or(r.dns, spec.SplitDNS)
+	c.NetworkAccess, c.WebDomains = spec.NetworkAccess, spec.WebDomains
 	if c.Suffixes == nil {
 		for _, zone := range file.SplitDNS.Zones {
 			c.Suffixes = append(c.Suffixes, zone.Suffix)
 		}
 	}
+	return nil
 }
 
 func (r *splitRules) parse(c *connect.Config) (err error) {
@@ -296,7 +331,7 @@ func (r *splitRules) parse(c *connect.Config) (err error) {
 	if c.SplitDNS, err = connect.ParseDNSMode(cmp.Or(r.dns, "both")); err != nil {
 		return fmt.Errorf("--split-dns: %w", err)
 	}
-	if c.SplitTunnel != connect.Off && len(c.Services) == 0 && len(c.WebDomains) == 0 && c.NetworkAccess != "unrestricted" {
+	if c.SplitTunnel != connect.Off && len(c.Services) == 0 && len(c.WebDomains) == 0 && c.NetworkAccess != unrestricted {
 		return fmt.Errorf("--split-tunnel %s goes by --services, which is empty", r.tunnel)
 	}
 	return nil

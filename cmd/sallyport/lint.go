@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"strconv"
@@ -35,15 +36,23 @@ func factsOf(c *config.Config) (*lint.Facts, config.Diagnostics) {
 	if c.Gateway == nil || c.Gateway.Facts == "" {
 		return lint.DefaultFacts(), nil
 	}
-	data, err := os.ReadFile(c.Gateway.Facts)
-	if err != nil {
-		return nil, config.Diagnostics{c.At("gateway.facts", config.Error, "cannot be read")}
-	}
-	facts, err := lint.ParseFacts(data)
+	facts, err := readFacts(c.Gateway.Facts)
 	if err != nil {
 		return nil, config.Diagnostics{c.At("gateway.facts", config.Error, err.Error())}
 	}
 	return facts, nil
+}
+
+// readFacts reads facts. An error does not name the file.
+func readFacts(file string) (*lint.Facts, error) {
+	data, err := os.ReadFile(file)
+	if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
+		return nil, fmt.Errorf("cannot be read: %w", cause.Err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return lint.ParseFacts(data)
 }
 
 // toldGateway is the gateway that devices are told, fqdn:port; "" if the file
@@ -67,8 +76,9 @@ func suffixes(c *config.Config) []string {
 }
 
 // lintPolicies says what of a file devices would stumble over. A policy with a
-// mistake has been judged already, but for one in its list: that one is judged by
-// the list as it was meant.
+// mistake has been judged already, and lint would go by settings that are not
+// there; but for a mistake in its list: that one is judged by the list as it was
+// meant.
 func lintPolicies(c *config.Config) config.Diagnostics {
 	if c.Gateway == nil {
 		return nil
@@ -79,6 +89,9 @@ func lintPolicies(c *config.Config) config.Diagnostics {
 	}
 	var found config.Diagnostics
 	for _, p := range policiesOf(c) {
+		if !c.Sound(p.key) {
+			continue
+		}
 		var mistake *policy.ListError
 		if _, err := policy.ParseServices(p.Spec.Services); errors.As(err, &mistake) && mistake.Corrected != "" {
 			p.Spec.Services = mistake.Corrected
@@ -99,14 +112,18 @@ func place(c *config.Config, p written, f lint.Finding) config.Diagnostic {
 		severity = config.Error
 	}
 	key := p.key + "." + f.Field
+	if f.Field == "" {
+		key = "splitdns" // the servers themselves
+	}
 	if f.Index >= 0 {
 		key = fmt.Sprintf("%s[%d]", key, f.Index)
 	}
-	message := fmt.Sprintf("%s; %s (%s)", f.Problem, f.Fix, f.Rule)
+	d := c.At(key, severity, f.Problem)
 	if f.Column > 0 {
-		return c.AtColumn(key, p.Spec.Services, f.Column, severity, fmt.Sprintf("entry %d %s", f.Entry, message))
+		d = c.AtColumn(key, p.Spec.Services, f.Column, severity, fmt.Sprintf("entry %d %s", f.Entry, f.Problem))
 	}
-	return c.At(key, severity, message)
+	d.Fix, d.Rule = f.Fix, f.Rule
+	return d
 }
 
 // lintNames says what the names of a good file resolve to that they should not.
@@ -114,26 +131,22 @@ func lintNames(ctx context.Context, c *config.Config) config.Diagnostics {
 	if c.Gateway == nil {
 		return nil
 	}
-	bench, err := node.NewBench(c)
+	rehearsal, err := node.NewRehearsal(c)
 	if err != nil {
 		return config.Diagnostics{c.At("splitdns", config.Error, err.Error())}
 	}
-	defer bench.Close()
+	defer rehearsal.Close()
 	var found config.Diagnostics
 	for _, p := range policiesOf(c) {
 		compiled, err := policy.Compile(p.Name, p.Spec)
 		if err != nil || p.Spec.NetworkAccess == "unrestricted" {
 			continue
 		}
-		looked, err := bench.Look(ctx, compiled)
+		looked, err := rehearsal.Look(ctx, compiled)
 		if err != nil {
 			return append(found, c.At("splitdns", config.Error, err.Error()))
 		}
-		names := make([]lint.Looked, len(looked))
-		for i, l := range looked {
-			names[i] = lint.Looked(l)
-		}
-		for _, finding := range lint.CheckNames(names) {
+		for _, finding := range lint.CheckNames(p.Spec, looked) {
 			found = append(found, place(c, p, finding))
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -19,12 +18,17 @@ import (
 	"github.com/sallyport/sallyport/gateway/policy"
 )
 
+// explainFlags are what explain is told.
+type explainFlags struct {
+	config, to, services, user, device string
+	holder                             policy.Holder
+	asJSON                             bool
+}
+
 func newPolicyExplain() *cobra.Command {
-	var file, to, services, user, device string
-	var holder policy.Holder
-	var asJSON bool
+	var flags explainFlags
 	cmd := &cobra.Command{
-		Use:   "explain --config FILE --to HOST:PORT [--app APP] [--platform PLATFORM] [--group GROUP]",
+		Use:   "explain --config FILE --to HOST:PORT [--app APP] [--platform PLATFORM] [--group GROUP]... [flags]",
 		Short: "Say whether a device may go somewhere, and why",
 		Long: `Say whether a device may go somewhere, and why: the policy, the rule, who answered
 for the name, its addresses and what the address rules say of each. It decides as
@@ -34,80 +38,121 @@ asks for no ticket. A running gateway logs the same with every refusal.
 Exit code 0 if it may, 1 if it may not.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := loadGateway(file, cmd)
-			if err != nil {
-				return err
-			}
-			ask := gateway.Ask{Holder: holder}
-			if services != "" {
-				ask.Services = strings.Split(services, ",")
-			}
-			host, port, err := net.SplitHostPort(to)
-			if err != nil {
-				return usage(fmt.Errorf("--to: needs HOST:PORT: %w", err))
-			}
-			n, err := strconv.ParseUint(port, 10, 16)
-			if err != nil || n == 0 {
-				return usage(fmt.Errorf("--to: needs a port from 1 to 65535"))
-			}
-			ask.Port = uint16(n)
-			bench, err := node.NewBench(c)
-			if err != nil {
-				return usage(err)
-			}
-			defer bench.Close()
-			judgement, err := judgeText(cmd.Context(), bench, host, ask)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				err = json.NewEncoder(cmd.OutOrStdout()).Encode(judgement)
-			} else {
-				err = printJudgement(cmd.OutOrStdout(), user, device, judgement)
-			}
-			if err == nil && !judgement.Allow {
-				err = no(errSaid)
-			}
-			return err
+			return flags.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	configFlag(cmd, &file)
+	configFlag(cmd, &flags.config)
 	f := cmd.Flags()
-	f.StringVar(&to, "to", "", "where to: `HOST:PORT` (required)")
-	f.StringVar(&user, "user", "", "whose device it is; for the record, no policy goes by it")
-	f.StringVar(&device, "device", "", "which device it is; for the record, no policy goes by it")
-	f.StringVar(&holder.App, "app", "Secure Mail", "the app that the ticket is for")
-	f.StringVar(&holder.Platform, "platform", "", "the device's platform, such as ios or android")
-	f.StringArrayVar(&holder.Groups, "group", nil, "a group of the user; may be repeated")
-	f.StringVar(&holder.Policy, "policy", "", "the policy that the ticket names, if it does")
-	f.StringVar(&services, "services", "", "what the ticket narrows the policy to, host:port,host:port")
-	f.BoolVar(&asJSON, "json", false, "print JSON")
+	f.StringVar(&flags.to, "to", "", "where to: `HOST:PORT` (required)")
+	f.StringVar(&flags.user, "user", "", "whose device it is; for the record, no policy goes by it")
+	f.StringVar(&flags.device, "device", "", "which device it is; for the record, no policy goes by it")
+	f.StringVar(&flags.holder.App, "app", "Secure Mail", "the app that the ticket is for")
+	f.StringVar(&flags.holder.Platform, "platform", "", "the device's platform, such as ios or android")
+	f.StringArrayVar(&flags.holder.Groups, "group", nil, "a group of the user; may be repeated")
+	f.StringVar(&flags.holder.Policy, "policy", "", "the policy that the ticket names, if it does")
+	f.StringVar(&flags.services, "services", "", "what the ticket narrows the policy to, host:port,host:port")
+	f.BoolVar(&flags.asJSON, "json", false, "print JSON")
 	if err := cmd.MarkFlagRequired("to"); err != nil {
 		panic(err) // only for a flag that is not there
 	}
 	return cmd
 }
 
-// judgeText decides on a host as a client may write it: one that is none is
-// refused, as the gateway does.
-func judgeText(ctx context.Context, bench *node.Bench, text string, ask gateway.Ask) (*gateway.Judgement, error) {
-	addr, err := netip.ParseAddr(text)
+func (f *explainFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
+	c, err := loadGateway(f.config, stderr)
 	if err != nil {
-		addr = netip.Addr{}
+		return err
 	}
-	ask.Host, err = policy.HostOf(text, addr)
-	var refused *policy.HostError
-	if errors.As(err, &refused) {
-		return &gateway.Judgement{
-			Reason: "host_" + string(refused.Reason), Why: "the destination is no host: " + refused.Error(),
-			Fix: "name a host, or an address in its usual spelling",
-		}, nil
+	host, ask, err := f.ask()
+	if err != nil {
+		return usage(err)
 	}
-	return bench.Judge(ctx, ask)
+	rehearsal, err := node.NewRehearsal(c)
+	if err != nil {
+		return usage(err)
+	}
+	defer rehearsal.Close()
+	judgement, err := rehearsal.Judge(ctx, ask, host)
+	if err != nil {
+		return err
+	}
+	answer := explanation{f.user, f.device, judgement, ""}
+	if judgement.Policy != "" {
+		answer.Chosen = chosenBy(c.NamedPolicies(), f.holder, judgement.Policy)
+	}
+	if f.asJSON {
+		err = json.NewEncoder(stdout).Encode(answer)
+	} else {
+		err = answer.print(stdout)
+	}
+	if err == nil && !judgement.Allow {
+		err = no(errSaid)
+	}
+	return err
 }
 
-// printJudgement is for people: the answer first, then what it rests on.
-func printJudgement(w io.Writer, user, device string, j *gateway.Judgement) error {
+// ask is what the flags ask of the gateway, the host as a client may write it.
+func (f *explainFlags) ask() (host string, ask gateway.Ask, err error) {
+	ask.Holder = f.holder
+	if f.services != "" {
+		ask.Services = strings.Split(f.services, ",")
+	}
+	if _, err := policy.CompileNarrowing(ask.Services); err != nil {
+		return "", ask, fmt.Errorf("--services: %w", err)
+	}
+	host, port, err := net.SplitHostPort(f.to)
+	if err != nil {
+		return "", ask, errors.New("--to: needs HOST:PORT, such as mail.example.com:443")
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return "", ask, errors.New("--to: needs a port from 1 to 65535")
+	}
+	ask.Port = uint16(n)
+	return host, ask, nil
+}
+
+// explanation is a judgement, and what the gateway has no part in.
+type explanation struct {
+	User   string `json:"user,omitempty"`
+	Device string `json:"device,omitempty"`
+	*gateway.Judgement
+	// Chosen says why it is this policy, where there are several.
+	Chosen string `json:"chosen,omitempty"`
+}
+
+// chosenBy says by what a policy was chosen among several.
+func chosenBy(named []policy.Named, holder policy.Holder, chosen string) string {
+	if len(named) == 0 {
+		return ""
+	}
+	if holder.Policy != "" {
+		return "by the ticket's word"
+	}
+	if chosen != policy.DefaultName {
+		return "match of " + chosen
+	}
+	var others []string
+	for _, n := range named {
+		if len(n.Match.Apps)+len(n.Match.Platforms)+len(n.Match.Groups) > 0 {
+			others = append(others, n.Name)
+		}
+	}
+	const most = 5
+	switch n := len(others); {
+	case n == 0:
+		return "no other one has a match"
+	case n == 1:
+		return others[0] + " does not match"
+	case n > most:
+		others = append(others[:most], strconv.Itoa(n-most)+" more")
+	}
+	return "none of " + strings.Join(others, ", ") + " matches"
+}
+
+// print is for people: the answer first, then what it rests on.
+func (e explanation) print(w io.Writer) error {
+	j := e.Judgement
 	answer := "deny"
 	if j.Allow {
 		answer = "allow"
@@ -123,17 +168,18 @@ func printJudgement(w io.Writer, user, device string, j *gateway.Judgement) erro
 			fmt.Fprintf(t, "%s\t%s\n", name, value)
 		}
 	}
-	row("user", user)
-	row("device", device)
+	row("user", e.User)
+	row("device", e.Device)
 	if j.To.Host != "" {
 		row("to", j.To.String())
 	}
 	row("reason", j.Reason)
 	row("policy", j.Policy)
+	row("chosen", e.Chosen)
 	row("rule", j.Rule)
 	row("snapshot", j.Snapshot)
 	row("matched", j.Matched)
-	row("resolver", strings.TrimSpace(j.Source+" "+j.Server))
+	row("resolver", strings.TrimSpace(string(j.Source)+" "+j.Server))
 	row("by way of", strings.Join(j.Chain, " "))
 	for _, a := range j.Addresses {
 		verdict := "may be dialled"

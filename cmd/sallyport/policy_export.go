@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -15,11 +16,16 @@ import (
 	"github.com/sallyport/sallyport/gateway/policy/export"
 )
 
+// exportFlags are what export is told.
+type exportFlags struct {
+	config, format, name string
+	proxies              export.Proxies
+}
+
 func newPolicyExport() *cobra.Command {
-	var file, format, name string
-	var proxies export.Proxies
+	var flags exportFlags
 	cmd := &cobra.Command{
-		Use:   "export --config FILE --format FORMAT [--policy NAME]",
+		Use:   "export --config FILE [--format FORMAT] [--policy NAME]",
 		Short: "Print what a device or a console needs of a policy",
 		Long: `Print what a device or a console needs of a policy:
 
@@ -29,44 +35,55 @@ func newPolicyExport() *cobra.Command {
   pac   a proxy auto-configuration file that obeys the split tunnel; it names the
         local proxies of sallyport connect
 
-Each of them parses back to the same policy.`,
+Each of them holds the whole policy: sallyport policy diff reads all four.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := loadGateway(file, cmd)
-			if err != nil {
-				return err
-			}
-			settings, err := settingsOf(c, name)
-			if err != nil {
-				return usage(err)
-			}
-			var out []byte
-			switch format {
-			case "json":
-				out, err = export.JSON(settings)
-			case "mdx":
-				out, err = export.MDX(settings)
-			case "vpn":
-				out, err = export.VPNConfig(settings)
-			case "pac":
-				out, err = export.PAC(settings, proxies)
-			default:
-				err = fmt.Errorf("--format: needs json, mdx, vpn or pac, not %q", format)
-			}
-			if err != nil {
-				return usage(err)
-			}
-			_, err = cmd.OutOrStdout().Write(out)
-			return err
+			return flags.run(cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	configFlag(cmd, &file)
+	configFlag(cmd, &flags.config)
 	f := cmd.Flags()
-	f.StringVar(&format, "format", "json", "`FORMAT`: json, mdx, vpn or pac")
-	f.StringVar(&name, "policy", policy.DefaultName, "the `NAME` of the policy")
-	f.StringVar(&proxies.HTTP, "http", "127.0.0.1:8118", "for pac: the HTTP proxy, `HOST:PORT`")
-	f.StringVar(&proxies.SOCKS, "socks", "", "for pac: a SOCKS5 proxy beside it, `HOST:PORT`")
+	f.StringVar(&flags.format, "format", "json", "`FORMAT`: json, mdx, vpn or pac")
+	f.StringVar(&flags.name, "policy", policy.DefaultName, "the `NAME` of the policy")
+	f.StringVar(&flags.proxies.HTTP, "http", "127.0.0.1:8118", "for pac: the HTTP proxy, `HOST:PORT`")
+	f.StringVar(&flags.proxies.SOCKS, "socks", "", "for pac: a SOCKS5 proxy beside it, `HOST:PORT`")
 	return cmd
+}
+
+func (f *exportFlags) run(stdout, stderr io.Writer) error {
+	c, err := loadGateway(f.config, stderr)
+	if err != nil {
+		return err
+	}
+	settings, err := settingsOf(c, f.name)
+	if err != nil {
+		return usage(err)
+	}
+	out, err := f.write(settings)
+	if err != nil {
+		return usage(err)
+	}
+	_, err = stdout.Write(out)
+	return err
+}
+
+func (f *exportFlags) write(settings export.Settings) ([]byte, error) {
+	switch f.format {
+	case "json":
+		return export.JSON(settings)
+	case "mdx":
+		return export.MDX(settings)
+	case "vpn":
+		return export.VPNConfig(settings)
+	case "pac":
+		for _, proxy := range []struct{ flag, at string }{{"http", f.proxies.HTTP}, {"socks", f.proxies.SOCKS}} {
+			if _, _, err := net.SplitHostPort(proxy.at); proxy.at != "" && err != nil {
+				return nil, fmt.Errorf("--%s: needs HOST:PORT, such as 127.0.0.1:8118", proxy.flag)
+			}
+		}
+		return export.PAC(settings, f.proxies)
+	}
+	return nil, fmt.Errorf("--format: needs json, mdx, vpn or pac, not %q", f.format)
 }
 
 // settingsOf puts together what devices are told of a policy.
@@ -95,5 +112,5 @@ func settingsOf(c *config.Config, name string) (export.Settings, error) {
 	for _, p := range policiesOf(c) {
 		names = append(names, p.Name)
 	}
-	return export.Settings{}, fmt.Errorf("%w; it has %s", errNoPolicy, strings.Join(names, ", "))
+	return export.Settings{}, fmt.Errorf("--policy: the file has no policy %q; it has %s", name, strings.Join(names, ", "))
 }

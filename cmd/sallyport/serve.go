@@ -55,8 +55,8 @@ func configFlag(cmd *cobra.Command, file *string) {
 
 // loadConfig reads a file for a command that only looks something up in it:
 // mistakes are printed, warnings are for serve and check.
-func loadConfig(file string, stderr io.Writer) (*config.Config, error) {
-	c, diagnostics := config.Load(file)
+func loadConfig(file string, stderr io.Writer, options ...config.Option) (*config.Config, error) {
+	c, diagnostics := config.Load(file, options...)
 	if diagnostics.HasErrors() {
 		fmt.Fprint(stderr, diagnostics)
 		return nil, usage(errSaid)

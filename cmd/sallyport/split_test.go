@@ -63,9 +63,8 @@ certs: {mode: dev}
 // it reaches by it. Both are addresses, or "" for none.
 type where struct{ answer, reached string }
 
-// The matrix: split tunnel, split DNS, destination. What goes straight out finds
-// its address by the local DNS, whatever split DNS says: an address of the inside
-// would lead nowhere from there.
+// The matrix: split tunnel, split DNS, destination. What goes straight out leads to
+// the very address that an app gets for the name.
 var splitMatrix = map[string]map[string]map[string]where{
 	"off": {
 		"local": {
@@ -87,7 +86,7 @@ var splitMatrix = map[string]map[string]map[string]where{
 			"gateway": {ourselves, ourselves}, "label": {labelInside, labelInside},
 		},
 		"remote": {
-			"listed": {mailInside, mailInside}, "unlisted": {"", wikiOutside}, "pushreg": {push, push},
+			"listed": {mailInside, mailInside}, "unlisted": {"", ""}, "pushreg": {push, push},
 			"gateway": {ourselves, ourselves}, "label": {labelInside, labelInside},
 		},
 		"both": {
@@ -101,11 +100,11 @@ var splitMatrix = map[string]map[string]map[string]where{
 			"gateway": {ourselves, ourselves}, "label": {labelInside, labelInside},
 		},
 		"remote": {
-			"listed": {mailInside, mailOutside}, "unlisted": {"", ""}, "pushreg": {push, push},
+			"listed": {mailInside, mailInside}, "unlisted": {"", ""}, "pushreg": {push, push},
 			"gateway": {ourselves, ourselves}, "label": {labelInside, labelInside},
 		},
 		"both": {
-			"listed": {mailInside, mailOutside}, "unlisted": {wikiOutside, ""}, "pushreg": {push, push},
+			"listed": {mailInside, mailInside}, "unlisted": {wikiOutside, ""}, "pushreg": {push, push},
 			"gateway": {ourselves, ourselves}, "label": {labelInside, labelInside},
 		},
 	},
@@ -160,10 +159,10 @@ func TestOnline(t *testing.T) {
 	w.write(t, "online.yaml", strings.Replace(splitConfig, "intranet:443", "gone.corp.example:443,www.example:443,wiki.example:443", 1))
 	said := w.run(t, 1, "check", "--config", "online.yaml", "--online")
 	for _, want := range []string{
-		`(?m)^online\.yaml:14:26: gateway\.policy\.background_services: gone\.corp\.example is not resolved by the gateway: .*\(name-not-resolved\)$`,
-		`(?m)^online\.yaml:14:26: warning: .*mail\.corp\.example is 10\.1\.0\.25 inside and 11\.0\.0\.25 outside: .*\(name-differs-outside\)$`,
-		`(?m)^online\.yaml:14:26: warning: .*www\.example is 10\.1\.0\.80 in public DNS: .*\(name-private-outside\)$`,
-		`(?m)^online\.yaml:14:26: gateway\.policy\.background_services: wiki\.example leads to 10\.1\.0\.80, where no tunnel may: .*\(name-leads-nowhere\)$`,
+		`(?m)^online\.yaml:14:84: gateway\.policy\.background_services: entry 3 gone\.corp\.example is not resolved by the gateway: no such name \(zone corp\.example, 10\.1\.0\.53: NXDOMAIN\); .*\(name-not-resolved\)$`,
+		`(?m)^online\.yaml:14:26: warning: .*: entry 1 mail\.corp\.example is 10\.1\.0\.25 inside and 11\.0\.0\.25 outside: .*\(name-differs-outside\)$`,
+		`(?m)^online\.yaml:14:106: warning: .*: entry 4 www\.example is 10\.1\.0\.80 in public DNS: .*\(name-private-outside\)$`,
+		`(?m)^online\.yaml:14:122: gateway\.policy\.background_services: entry 5 wiki\.example leads to 10\.1\.0\.80, where no tunnel may: .*\(name-leads-nowhere\)$`,
 	} {
 		if !regexp.MustCompile(want).MatchString(said) {
 			t.Errorf("check does not say %s:\n%s", want, said)
@@ -171,6 +170,18 @@ func TestOnline(t *testing.T) {
 	}
 	if strings.Contains(said, "pushreg") {
 		t.Errorf("check finds fault with what is good:\n%s", said)
+	}
+
+	// Servers that do not answer are told once: nobody is there at these addresses.
+	w.write(t, "mute.yaml", strings.Replace(splitConfig, "[11.0.0.53]", "[11.0.0.54]", 1))
+	said = w.run(t, 1, "check", "--config", "mute.yaml", "--online")
+	if strings.Count(said, "name-not-resolved") != 1 || !strings.Contains(said, ": warning: splitdns: inside and outside are not compared, for public DNS gave no answer: no DNS server ") {
+		t.Errorf("with public DNS mute, check says:\n%s", said)
+	}
+	w.write(t, "mute.yaml", strings.NewReplacer("[11.0.0.53]", "[11.0.0.54]", "[10.1.0.53]", "[10.1.0.54]").Replace(splitConfig))
+	said = w.run(t, 1, "check", "--config", "mute.yaml", "--online")
+	if strings.Count(said, "name-not-resolved") != 1 || !strings.Contains(said, ": splitdns: no name can be resolved: no DNS server ") {
+		t.Errorf("with all DNS mute, check says:\n%s", said)
 	}
 
 	said = w.run(t, 0, "policy", "explain", "--config", "online.yaml", "--to", "mail.corp.example:443")

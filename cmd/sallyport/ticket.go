@@ -93,7 +93,7 @@ which sallyport connect reads. Operators name it by its id.`,
 	f.StringVar(&request.App, "app", "Secure Mail", "the app it is for")
 	f.StringVar(&request.Platform, "platform", "", "the device's platform, such as ios or android")
 	f.StringArrayVar(&request.Groups, "group", nil, "a group of the user; may be repeated")
-	f.StringVar(&request.Policy, "policy", "", "the named policy to apply (default: the gateway's)")
+	f.StringVar(&request.Policy, "policy", "", "the policy to apply, by its name at the gateway (default: the first there that matches)")
 	f.StringVar(&services, "services", "", "narrow the policy to these host:port,host:port")
 	f.DurationVar(&request.Lifetime, "lifetime", 0, "how long it lives, such as 24h (default: the authority's)")
 	f.StringVar(&file, "ticket-file", "", "put the ticket into this `FILE`, 0600, instead of showing it")

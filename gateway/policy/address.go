@@ -131,7 +131,7 @@ func (r *AddressRules) Check(name string, to netip.AddrPort) error {
 	if !addr.IsValid() || addr.Zone() != "" || to.Port() == 0 {
 		return &AddressError{Never, addr, "it is no address that can be dialled"}
 	}
-	if slices.Contains(r.ownNames[name], to.Port()) {
+	if r.OwnsName(name, to.Port()) {
 		return &AddressError{Own, addr, "the name is the gateway's own"}
 	}
 	var room [manyFaces]netip.Addr
@@ -158,6 +158,13 @@ func (r *AddressRules) Check(name string, to netip.AddrPort) error {
 		why = "it carries " + worst.String() + ", " + why
 	}
 	return &AddressError{strictest, addr, why}
+}
+
+// OwnsName reports whether a name, on a port, is the gateway's own, or of what
+// stands behind it, whatever it resolves to. Port 0 asks about any.
+func (r *AddressRules) OwnsName(name string, port uint16) bool {
+	ports := r.ownNames[name]
+	return slices.Contains(ports, port) || port == 0 && len(ports) > 0
 }
 
 // isOwn compares address and port. What listens on all addresses is also

@@ -306,5 +306,8 @@ func TestOwnNames(t *testing.T) {
 		if own := errors.As(err, &refused) && refused.Class == Own; own != c.own {
 			t.Errorf("%s at %s: %v", c.name, c.to, err)
 		}
+		if port := netip.MustParseAddrPort(c.to).Port(); rules.OwnsName(c.name, port) != c.own {
+			t.Errorf("%s on %d is its own: %v", c.name, port, !c.own)
+		}
 	}
 }

@@ -70,6 +70,27 @@ func classifyFace(addr netip.Addr) Class {
 	return lookUp(specialIPv6, addr, Never)
 }
 
+// OverlapsPrivate reports whether a network has private addresses: what a zone can
+// allow, and nothing else can.
+func OverlapsPrivate(network netip.Prefix) bool {
+	ranges := specialIPv6
+	if network.Addr().Is4() {
+		ranges = specialIPv4
+	}
+	for _, r := range ranges {
+		if !r.prefix.Overlaps(network) {
+			continue
+		}
+		if r.class == Private {
+			return true
+		}
+		if r.prefix.Bits() <= network.Bits() {
+			return false // the whole network is of this class
+		}
+	}
+	return false
+}
+
 // lookUp returns the class of the first range that holds the address.
 func lookUp(ranges []classRange, addr netip.Addr, otherwise Class) Class {
 	for _, r := range ranges {

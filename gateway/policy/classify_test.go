@@ -113,3 +113,19 @@ func checkAgainstNet(t *testing.T, addr netip.Addr) {
 		}
 	}
 }
+
+// What a zone's allow can open is what has private addresses.
+func TestOverlapsPrivate(t *testing.T) {
+	for text, want := range map[string]bool{
+		"10.0.0.0/8": true, "10.1.2.3/32": true, "172.16.0.0/12": true, "192.168.1.0/24": true, "100.64.0.0/10": true,
+		"198.18.0.0/15": true, "fc00::/7": true, "fd00::1/128": true, "2001:2::/48": true, "0.0.0.0/0": true, "::/0": true,
+		"8.0.0.0/6": true, "2001::/16": true, "100.100.100.0/24": true, "fd00:ec2::/31": true,
+		"8.8.8.0/24": false, "127.0.0.0/8": false, "169.254.0.0/16": false, "172.32.0.0/12": false, "224.0.0.0/4": false,
+		"100.100.100.200/32": false, "fd00:ec2::/32": false, "fe80::/10": false, "2606:4700::/32": false, "::ffff:0:0/96": false,
+	} {
+		network := netip.MustParsePrefix(text).Masked()
+		if OverlapsPrivate(network) != want {
+			t.Errorf("%s: %v", text, !want)
+		}
+	}
+}

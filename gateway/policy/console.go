@@ -27,7 +27,7 @@ func (c Console) check() (checkedConsole, error) {
 	if read.adfs, err = checkEach("trusted_adfs", c.TrustedADFS, parseTrusted); err != nil {
 		return read, err
 	}
-	if read.ldap, err = checkEach("ldap_servers", c.LDAPServers, parseServer); err != nil {
+	if read.ldap, err = checkEach("ldap_servers", c.LDAPServers, parseDirectory); err != nil {
 		return read, err
 	}
 	if c.ServicesGateway != "" {
@@ -58,6 +58,14 @@ func parseServer(text string) (Service, error) {
 		return Service{}, errors.New("is a wildcard; write the name of one server, host:port")
 	}
 	return server, nil
+}
+
+// parseDirectory knows the ports of directories.
+func parseDirectory(text string) (Service, error) {
+	if bare, f := parseEntryHost(text); f == nil && !bare.Wildcard {
+		return Service{}, errors.New("has no port; write " + bare.host() + ":389, or " + bare.host() + ":636 for TLS")
+	}
+	return parseServer(text)
 }
 
 func parseGateway(text string) (Service, error) {

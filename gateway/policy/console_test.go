@@ -35,7 +35,7 @@ func TestConsoleIsChecked(t *testing.T) {
 		{func(c *Console) { c.TrustedADFS = []string{"a.example", "https://adfs.example"} }, "trusted_adfs", 1, "character"},
 		{func(c *Console) { c.TrustedADFS = []string{"a.example, b.example"} }, "trusted_adfs", 0, "blank"},
 		{func(c *Console) { c.TrustedADFS = []string{"127.1"} }, "trusted_adfs", 0, "number"},
-		{func(c *Console) { c.LDAPServers = []string{"ldap.example.com"} }, "ldap_servers", 0, "write ldap.example.com:443"},
+		{func(c *Console) { c.LDAPServers = []string{"ldap.example.com"} }, "ldap_servers", 0, "write ldap.example.com:389, or ldap.example.com:636 for TLS"},
 		{func(c *Console) { c.LDAPServers = []string{"a:389", "ldap://a:389"} }, "ldap_servers", 1, "URL"},
 		{func(c *Console) { c.LDAPServers = []string{" a:389"} }, "ldap_servers", 0, "blank"},
 		{func(c *Console) { c.LDAPServers = []string{"*.example.com:389"} }, "ldap_servers", 0, "wildcard"},
@@ -114,7 +114,7 @@ func FuzzCompile(f *testing.F) {
 			return
 		}
 		for _, s := range p.Services() {
-			if h := (Host{Name: s.Name, Addr: s.Addr}); !s.Wildcard && p.Opens(h, s.Port) != (access != unrestricted) {
+			if h := (Host{Name: s.Name, Addr: s.Addr}); !s.Wildcard && p.Opens(h, s.Port) != (access != AccessUnrestricted) {
 				t.Fatalf("%v is listed and not open, with access %q", s, access)
 			}
 		}

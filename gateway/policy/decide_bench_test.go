@@ -53,7 +53,7 @@ var bigQueries = []struct {
 
 func TestDecideDoesNotAllocate(t *testing.T) {
 	p := compile(t, bigList(10_000))
-	web, err := Compile("web", Spec{NetworkAccess: webSSO, Services: bigList(10_000), WebDomains: []string{"*.web.example"}})
+	web, err := Compile("web", Spec{NetworkAccess: AccessWebSSO, Services: bigList(10_000), WebDomains: []string{"*.web.example"}})
 	if err != nil {
 		t.Fatal(err)
 	}

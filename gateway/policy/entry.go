@@ -80,7 +80,7 @@ func parseEntryHost(s string) (Service, *flaw) {
 func hostFlaw(err error) string {
 	var refused *HostError
 	if errors.As(err, &refused) {
-		return "names no usable host: " + refused.Reason.text()
+		return "names no usable host: " + refused.Reason.Text()
 	}
 	return "names no usable host"
 }

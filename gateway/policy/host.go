@@ -66,10 +66,11 @@ type HostError struct {
 
 // Error tells the reason in words.
 func (e *HostError) Error() string {
-	return "host refused: " + e.Reason.text()
+	return "host refused: " + e.Reason.Text()
 }
 
-func (r HostReason) text() string {
+// Text is the reason in words, for a sentence about "it".
+func (r HostReason) Text() string {
 	switch r {
 	case HostEmpty:
 		return "it is empty"

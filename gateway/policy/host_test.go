@@ -184,7 +184,7 @@ func TestHostReasonsHaveTexts(t *testing.T) {
 		if trick.reason == "" {
 			continue
 		}
-		text := trick.reason.text()
+		text := trick.reason.Text()
 		if other, taken := seen[text]; taken && other != trick.reason {
 			t.Errorf("%s and %s share the text %q", other, trick.reason, text)
 		}
@@ -206,7 +206,7 @@ func FuzzParseHost(f *testing.F) {
 			if !errors.As(err, &refused) {
 				t.Fatalf("%q: not a *HostError: %v", sent, err)
 			}
-			if err.Error() != "host refused: "+refused.Reason.text() || refused.Reason.text() == HostReason("").text() {
+			if err.Error() != "host refused: "+refused.Reason.Text() || refused.Reason.Text() == HostReason("").Text() {
 				t.Fatalf("%q: unknown reason %q", sent, refused.Reason)
 			}
 			return

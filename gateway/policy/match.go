@@ -139,12 +139,12 @@ func (c *choice) takenBefore(i int, m Match) (by places, all bool) {
 		return places{}, false
 	}
 	front := before(i)
-	for _, app := range orNothing(m.Apps) {
-		some := front.and(c.apps.of(app))
-		for _, platform := range orNothing(m.Platforms) {
-			both := some.and(c.platforms.of(platform))
-			for _, group := range orNothing(m.Groups) {
-				takes, ok := both.and(c.groups.of(group)).first()
+	platforms, groups := c.platforms.ofEach(m.Platforms, front), c.groups.ofEach(m.Groups, front)
+	for _, app := range c.apps.ofEach(m.Apps, front) {
+		for _, platform := range platforms {
+			both := app.and(platform)
+			for _, group := range groups {
+				takes, ok := both.and(group).first()
 				if !ok {
 					return places{}, false
 				}
@@ -155,13 +155,22 @@ func (c *choice) takenBefore(i int, m Match) (by places, all bool) {
 	return by, true
 }
 
-// orNothing stands for a list that does not ask: a ticket that says nothing, for
-// no word is empty.
-func orNothing(words []string) []string {
+// ofEach gives what of some policies a ticket with each of the words may have, and
+// the same only once: that is all that matters of a word. A list that does not ask
+// stands for a ticket that says nothing, for no word is empty.
+func (a *axis) ofEach(words []string, among places) []places {
 	if len(words) == 0 {
-		return []string{""}
+		return []places{among.and(a.any)}
 	}
-	return words
+	var each []places
+	seen := make(map[places]bool)
+	for _, word := range words {
+		if p := among.and(a.of(word)); !seen[p] {
+			seen[p] = true
+			each = append(each, p)
+		}
+	}
+	return each
 }
 
 func (m Match) empty() bool { return len(m.Apps)+len(m.Platforms)+len(m.Groups) == 0 }

@@ -15,9 +15,9 @@ type Policy struct {
 	// with either port. Nothing of it counts where the access is unrestricted.
 	entries []Service
 	listed  int // how many entries are the list
-	// rules[i] is the ID of entries[i]; built once, since Decide may not
+	// rules[i] is the rule that entries[i] is; built once, since Decide may not
 	// allocate.
-	rules    []string
+	rules    []rule
 	exchange []Host
 	ews      Host
 	exact    map[uint16][]string // what ExactNames returns
@@ -25,6 +25,17 @@ type Policy struct {
 	// miss and missAddress are the answers to what match does not have, and
 	// narrowed that to what the ticket's own list does not have.
 	miss, missAddress, narrowed Decision
+}
+
+// rule is an entry's place, and the ID made of it.
+type rule struct {
+	list  string
+	entry int // from 1
+	id    string
+}
+
+func newRule(policy, list string, i int) rule {
+	return rule{list, i + 1, policy + "/" + list + "[" + strconv.Itoa(i+1) + "]"}
 }
 
 // newPolicy indexes what spec.check made of a spec.
@@ -39,16 +50,16 @@ func newPolicy(name string, c *checked) *Policy {
 		narrowed:    Decision{Rule: name + "/narrowed", Reason: Narrowed},
 	}
 	for i := range c.services {
-		p.rules = append(p.rules, name+"/services["+strconv.Itoa(i+1)+"]")
+		p.rules = append(p.rules, newRule(name, ListServices, i))
 	}
 	for i, domain := range c.webDomains {
-		rule := name + "/web_domains[" + strconv.Itoa(i+1) + "]"
+		rule := newRule(name, ListWebDomains, i)
 		for _, port := range webPorts {
 			domain.Port = port
 			p.entries, p.rules = append(p.entries, domain), append(p.rules, rule)
 		}
 	}
-	if p.access == unrestricted {
+	if p.access == AccessUnrestricted {
 		p.miss = Decision{Rule: name + "/unrestricted", Reason: Unrestricted}
 		p.missAddress = p.miss
 		return p
@@ -71,7 +82,7 @@ func (p *Policy) Name() string { return p.name }
 // which version of the list made a decision.
 func (p *Policy) Snapshot() string { return p.snapshot }
 
-// NetworkAccess is "tunneled", "unrestricted" or "web_sso".
+// NetworkAccess is AccessTunneled, AccessUnrestricted or AccessWebSSO.
 func (p *Policy) NetworkAccess() string { return p.access }
 
 // Services returns the list of background network services, in its order, as a
@@ -160,13 +171,22 @@ const (
 	Unrestricted Reason = "unrestricted"
 )
 
+// The lists that a Decision may rest on.
+const (
+	ListServices   = "services"
+	ListWebDomains = "web_domains"
+)
+
 // Decision is the answer to a Query. The zero Decision denies.
 type Decision struct {
 	Allow bool
 	// Rule is the ID of the rule that decided: "NAME/services[N]" or
-	// "NAME/web_domains[N]", where N counts entries from 1 as error messages do,
-	// "NAME/deny", "NAME/narrowed" or "NAME/unrestricted".
+	// "NAME/web_domains[N]", "NAME/deny", "NAME/narrowed" or "NAME/unrestricted".
 	Rule string
+	// List and Entry are the list that allowed and the place in it, N in the rule's
+	// ID, from 1 as error messages count; "" and 0 on a denial.
+	List  string
+	Entry int
 	// Service is the entry that allowed, with the port; zero on a denial.
 	Service Service
 	Reason  Reason
@@ -187,12 +207,14 @@ func (p *Policy) Decide(q Query) Decision {
 	if !q.Narrow.opens(q.Host, q.Port) {
 		return p.narrowed
 	}
-	return Decision{Allow: true, Rule: p.rules[i], Service: p.entries[i], Reason: Listed}
+	rule := &p.rules[i]
+	return Decision{Allow: true, Rule: rule.id, List: rule.list, Entry: rule.entry, Service: p.entries[i], Reason: Listed}
 }
 
 // Narrowing is a ticket's own list, compiled. It is immutable.
 type Narrowing struct {
-	match matcher
+	services []Service
+	match    matcher
 }
 
 // opens reports whether the ticket does not object; a nil Narrowing never does.
@@ -204,9 +226,8 @@ func (n *Narrowing) opens(h Host, port uint16) bool {
 	return ok
 }
 
-// Holds is as Policy.Holds, for the ticket's own list. A nil Narrowing holds
-// everything.
-func (n *Narrowing) Holds(domain string) bool { return n == nil || n.match.holds(domain) }
+// Services returns what the ticket lists, in its order, as a copy.
+func (n *Narrowing) Services() []Service { return slices.Clone(n.services) }
 
 // maxNarrowing bounds a ticket's own list; a token of 4 KiB holds fewer.
 const maxNarrowing = 1024
@@ -231,5 +252,5 @@ func CompileNarrowing(services []string) (*Narrowing, error) {
 		}
 		compiled = append(compiled, service)
 	}
-	return &Narrowing{match: newMatcher(compiled)}, nil
+	return &Narrowing{services: compiled, match: newMatcher(compiled)}, nil
 }

@@ -9,9 +9,9 @@ import (
 
 // The kinds of network access; tunneled is the default.
 const (
-	tunneled     = "tunneled"
-	unrestricted = "unrestricted"
-	webSSO       = "web_sso"
+	AccessTunneled     = "tunneled"
+	AccessUnrestricted = "unrestricted"
+	AccessWebSSO       = "web_sso"
 )
 
 // webPorts are those of a web domain, plain and TLS.
@@ -23,9 +23,9 @@ const MaxHosts = 4096
 
 // Spec is a policy as an administrator writes it.
 type Spec struct {
-	// NetworkAccess is "tunneled", which "" means too: what Services lists is
-	// allowed. "web_sso" allows WebDomains beside it. "unrestricted" tells devices
-	// to use no gateway, and allows nothing.
+	// NetworkAccess is AccessTunneled, which "" means too: what Services lists is
+	// allowed. AccessWebSSO allows WebDomains beside it. AccessUnrestricted tells
+	// devices to use no gateway, and allows nothing.
 	NetworkAccess string
 	// ExchangeServers are the mail servers, most wanted first. They are what a
 	// ticket without destination means; they are allowed only if Services
@@ -180,7 +180,7 @@ func (s Spec) checkModes() (access string, err error) {
 		field, value string
 		known        []string
 	}{
-		{"network_access", s.NetworkAccess, []string{unrestricted, tunneled, webSSO}},
+		{"network_access", s.NetworkAccess, []string{AccessUnrestricted, AccessTunneled, AccessWebSSO}},
 		{"push_region", s.PushRegion, []string{"americas", "emea", "apac"}},
 		{"split_tunnel", s.SplitTunnel, []string{"on", "off", "reverse"}},
 		{"split_dns", s.SplitDNS, []string{"remote", "local", "both"}},
@@ -192,10 +192,10 @@ func (s Spec) checkModes() (access string, err error) {
 		}
 	}
 	if access = s.NetworkAccess; access == "" {
-		access = tunneled
+		access = AccessTunneled
 	}
-	if access != webSSO && len(s.WebDomains) > 0 {
-		return "", &SpecError{Field: "web_domains", Err: errors.New("belongs to network_access " + webSSO +
+	if access != AccessWebSSO && len(s.WebDomains) > 0 {
+		return "", &SpecError{Field: "web_domains", Err: errors.New("belongs to network_access " + AccessWebSSO +
 			"; list host:port in background_services, or leave it out")}
 	}
 	return access, nil

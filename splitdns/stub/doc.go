@@ -2,17 +2,18 @@
 // a stream. It knows the wire and nothing else: who may ask for what, and where
 // an answer comes from, is its Handler's business. The gateway answers its
 // devices with it, inside their tunnels; connect answers the apps of its own
-// machine.
+// machine. The name and the port at which devices find the gateway's are here,
+// DeviceDNS and DevicePort, for both ends of a tunnel must mean the same.
 //
 //	stream or packet ─▶ Parse ─▶ Query ─▶ Handler ─▶ Query.Addresses ─▶ stream or packet
 //	                      │                          Query.Reply
 //	                      ▼                          Query.Fail
-//	                  Rejection: answered here, no Handler sees it
+//	                  rejected: answered here, no Handler sees it
 //
 // # What gets through
 //
 // A question is the word of a stranger, and few forms of it are taken: at most
-// MaxQuery bytes, opcode QUERY, QR clear, one question of class IN without
+// 4,096 bytes, opcode QUERY, QR clear, one question of class IN without
 // compression, nothing in the answer and authority sections, and in the
 // additional section at most one OPT record (RFC 6891), of version 0 and well
 // formed. Zone transfers, and the other types that are no data, get NOTIMP; ANY
@@ -29,7 +30,7 @@
 // Answers have RA set and AA and AD clear: this is a resolver's side door that
 // validates nothing. OPT answers OPT, with the asker's DO bit, and carries the
 // Notes of RFC 8914 for whoever brought an OPT. There is no padding. A packet's
-// answer is cut to what the asker takes, UDPSize at most, with TC set; a
+// answer is cut to what the asker takes, 1,232 bytes at most, with TC set; a
 // stream's answer holds up to 65,535 bytes.
 //
 // # Bounds

@@ -59,8 +59,16 @@ func exchange(conn net.Conn, wire []byte) ([]byte, error) {
 	return answer, nil
 }
 
-// isAnswer tells whether the answer is one to the query; both have a header. Its
-// question has the length of the query's, then.
+// IsAnswer tells whether a message is an answer to the query, as Exchange wants
+// one: with its id, and with its question, where upper and lower case may differ,
+// or with none if it is one of failure. What is too short to have a header is no
+// answer and no query.
+func IsAnswer(answer, query []byte) bool {
+	return len(answer) >= headerSize && len(query) >= headerSize && isAnswer(answer, query)
+}
+
+// isAnswer is IsAnswer for messages that have a header. The answer's question has
+// the length of the query's, then.
 func isAnswer(answer, query []byte) bool {
 	if !bytes.Equal(answer[:2], query[:2]) || answer[2]&flagQR == 0 || (answer[2]^query[2])&maskOpcode != 0 {
 		return false

@@ -74,7 +74,7 @@ func TestAnswersThatAreTaken(t *testing.T) {
 			return framed(with(with(with(query, 2, flagQR), 13, 'm'), 18, 'e'))
 		},
 		"a failure without a question": func(query []byte) []byte {
-			return framed(with(with(with(query[:headerSize], 2, flagQR), 3, FormatError), 5, 0))
+			return framed(with(with(with(query[:headerSize], 2, flagQR), 3, dns.RcodeFormatError), 5, 0))
 		},
 		"a byte more behind it": func(query []byte) []byte {
 			return append(framed(with(query, 2, flagQR)), 0)
@@ -184,7 +184,7 @@ func FuzzIsAnswer(f *testing.F) {
 	f.Add(with(query, 2, flagQR)[:20])
 	f.Add(append(with(query, 2, flagQR)[:headerSize], 0xc0, 0x0c, 0, 1, 0, 1))
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		if len(answer) < headerSize || !isAnswer(answer, query) {
+		if len(answer) < headerSize || !IsAnswer(answer, query) {
 			return
 		}
 		var m dns.Msg

@@ -48,7 +48,7 @@ type packetServer struct {
 func (s *packetServer) read() error {
 	const shortest, longest = 5 * time.Millisecond, time.Second
 	backoff := shortest
-	packet := make([]byte, MaxQuery+1) // the byte too many tells a query that was cut off
+	packet := make([]byte, maxQuery+1) // the byte too many tells a query that was cut off
 	for {
 		size, from, err := s.pc.ReadFrom(packet)
 		var network net.Error
@@ -91,9 +91,9 @@ func (s *packetServer) take(packet []byte, from net.Addr) {
 
 func (s *packetServer) answer(wire []byte) []byte {
 	query, err := Parse(wire)
-	var rejection *Rejection
-	if errors.As(err, &rejection) {
-		return rejection.Answer // never larger than what its question takes
+	var rejected *rejection
+	if errors.As(err, &rejected) {
+		return rejected.answer // never larger than what its question takes
 	}
 	answer := s.handler.Answer(s.ctx, query)
 	if len(answer) > query.edns.packetSize() {
@@ -114,7 +114,7 @@ func mayAnswer(from net.Addr) bool {
 // whole records, and TC says that there is more over a stream.
 func (q *Query) truncate(answer []byte) []byte {
 	var m dns.Msg
-	if err := m.Unpack(answer); err == nil && isAnswer(answer, q.wire) {
+	if err := m.Unpack(answer); err == nil && IsAnswer(answer, q.wire) {
 		m.Truncate(q.edns.packetSize())
 		if cut, err := m.Pack(); err == nil && len(cut) <= q.edns.packetSize() {
 			return cut

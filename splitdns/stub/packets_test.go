@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/splitdns/internal/wire"
 )
 
 func TestPacketsWithMiekgsClient(t *testing.T) {
@@ -21,7 +23,7 @@ func TestPacketsWithMiekgsClient(t *testing.T) {
 	if a, ok := answer.Answer[0].(*dns.AAAA); !ok || a.AAAA.String() != "2001:db8::25" || answer.Truncated {
 		t.Errorf("answer %v", answer)
 	}
-	if answer, _, err = client.Exchange(ask("example.com", dns.TypeAXFR), to.String()); err != nil || answer.Rcode != NotImplemented {
+	if answer, _, err = client.Exchange(ask("example.com", dns.TypeAXFR), to.String()); err != nil || answer.Rcode != dns.RcodeNotImplemented {
 		t.Errorf("AXFR: %v, %v", answer, err)
 	}
 }
@@ -44,7 +46,7 @@ func TestTruncation(t *testing.T) {
 		{"many", 0, 512, 28},
 		{"many", 100, 512, 28},
 		{"many", 700, 700, 40},
-		{"many", 65535, UDPSize, 70},
+		{"many", 65535, wire.PacketSize, 70},
 	} {
 		conn, err := net.DialUDP("udp", nil, to)
 		if err != nil {
@@ -85,7 +87,7 @@ func TestTruncationOfForeignAnswers(t *testing.T) {
 	} {
 		cut := q.truncate(foreign)
 		m := unpack(t, cut)
-		if len(cut) > UDPSize || !m.Truncated || m.Id != unpack(t, q.Wire()).Id || m.Question[0].Name != "mail.example.com." {
+		if len(cut) > wire.PacketSize || !m.Truncated || m.Id != unpack(t, q.Wire()).Id || m.Question[0].Name != "mail.example.com." {
 			t.Errorf("%s: %d bytes, %v", name, len(cut), m.MsgHdr)
 		}
 	}

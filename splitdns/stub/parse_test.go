@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/splitdns/internal/wire"
 )
 
 // question writes a query by hand: a header, and labels that may be anything.
@@ -89,59 +91,59 @@ func TestRejections(t *testing.T) {
 		{"empty", nil, silent},
 		{"eleven bytes", good[:11], silent},
 		{"an answer", with(good, 2, flagQR), silent},
-		{"a status request", with(good, 2, 2<<3), NotImplemented},
-		{"a notification", with(good, 2, dns.OpcodeNotify<<3), NotImplemented},
-		{"an update", with(good, 2, dns.OpcodeUpdate<<3), NotImplemented},
-		{"no question", with(good, 5, 0), FormatError},
-		{"two questions", with(append(bytes.Clone(good), good[headerSize:]...), 5, 2), FormatError},
-		{"257 questions", with(good, 4, 1), FormatError},
-		{"an answer section", with(good, 7, 1), FormatError},
-		{"an authority section", with(good, 9, 1), FormatError},
-		{"two additional records", announce(announce(good, opt...), opt...), FormatError},
-		{"an additional record that is not there", with(good, 11, 1), FormatError},
-		{"no type", good[:len(good)-4], FormatError},
-		{"half a class", good[:len(good)-1], FormatError},
-		{"a header only", with(good, 5, 1)[:headerSize], FormatError},
-		{"bytes behind the question", append(bytes.Clone(good), 0), FormatError},
-		{"bytes behind OPT", append(announce(good, opt...), 0), FormatError},
-		{"a compressed name", append(bytes.Clone(good[:headerSize]), 0xc0, 0x0c, 0, 1, 0, 1), FormatError},
-		{"a compressed end of the name", append(bytes.Clone(good[:headerSize]), 1, 'a', 0xc0, 0x0c, 0, 1, 0, 1), FormatError},
-		{"an extended label", question(dns.TypeA, dns.ClassINET, strings.Repeat("a", 65)), FormatError},
-		{"a name of 256 bytes", question(dns.TypeA, dns.ClassINET, long, long, long, long[:62]), FormatError},
-		{"a name without an end", append(bytes.Clone(good[:headerSize]), 63, 'a'), FormatError},
-		{"another record than OPT", announce(good, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0), FormatError},
-		{"OPT with a name", announce(good, 1, 'a', 0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0), FormatError},
-		{"half an OPT", announce(good, opt[:8]...), FormatError},
-		{"an OPT longer than the message", announce(good, 0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 9), FormatError},
-		{"half an option", announce(good, 0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 3, 0, 10, 0), FormatError},
-		{"an option longer than OPT", announce(good, 0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 4, 0, 10, 0, 1), FormatError},
+		{"a status request", with(good, 2, 2<<3), dns.RcodeNotImplemented},
+		{"a notification", with(good, 2, dns.OpcodeNotify<<3), dns.RcodeNotImplemented},
+		{"an update", with(good, 2, dns.OpcodeUpdate<<3), dns.RcodeNotImplemented},
+		{"no question", with(good, 5, 0), dns.RcodeFormatError},
+		{"two questions", with(append(bytes.Clone(good), good[headerSize:]...), 5, 2), dns.RcodeFormatError},
+		{"257 questions", with(good, 4, 1), dns.RcodeFormatError},
+		{"an answer section", with(good, 7, 1), dns.RcodeFormatError},
+		{"an authority section", with(good, 9, 1), dns.RcodeFormatError},
+		{"two additional records", announce(announce(good, opt...), opt...), dns.RcodeFormatError},
+		{"an additional record that is not there", with(good, 11, 1), dns.RcodeFormatError},
+		{"no type", good[:len(good)-4], dns.RcodeFormatError},
+		{"half a class", good[:len(good)-1], dns.RcodeFormatError},
+		{"a header only", with(good, 5, 1)[:headerSize], dns.RcodeFormatError},
+		{"bytes behind the question", append(bytes.Clone(good), 0), dns.RcodeFormatError},
+		{"bytes behind OPT", append(announce(good, opt...), 0), dns.RcodeFormatError},
+		{"a compressed name", append(bytes.Clone(good[:headerSize]), 0xc0, 0x0c, 0, 1, 0, 1), dns.RcodeFormatError},
+		{"a compressed end of the name", append(bytes.Clone(good[:headerSize]), 1, 'a', 0xc0, 0x0c, 0, 1, 0, 1), dns.RcodeFormatError},
+		{"an extended label", question(dns.TypeA, dns.ClassINET, strings.Repeat("a", 65)), dns.RcodeFormatError},
+		{"a name of 256 bytes", question(dns.TypeA, dns.ClassINET, long, long, long, long[:62]), dns.RcodeFormatError},
+		{"a name without an end", append(bytes.Clone(good[:headerSize]), 63, 'a'), dns.RcodeFormatError},
+		{"another record than OPT", announce(good, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0), dns.RcodeFormatError},
+		{"OPT with a name", announce(good, 1, 'a', 0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0), dns.RcodeFormatError},
+		{"half an OPT", announce(good, opt[:8]...), dns.RcodeFormatError},
+		{"an OPT longer than the message", announce(good, 0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 9), dns.RcodeFormatError},
+		{"half an option", announce(good, 0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 3, 0, 10, 0), dns.RcodeFormatError},
+		{"an option longer than OPT", announce(good, 0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 4, 0, 10, 0, 1), dns.RcodeFormatError},
 		{"EDNS version 1", announce(good, 0, 0, 41, 0x10, 0, 0, 1, 0x80, 0, 0, 0), dns.RcodeBadVers},
-		{"too long", append(bytes.Clone(good), make([]byte, MaxQuery)...), FormatError},
+		{"too long", append(bytes.Clone(good), make([]byte, maxQuery)...), dns.RcodeFormatError},
 		{"class CHAOS", question(dns.TypeTXT, dns.ClassCHAOS, "version", "bind"), Refused},
 		{"class ANY", question(dns.TypeA, dns.ClassANY, "mail"), Refused},
-		{"AXFR", question(dns.TypeAXFR, dns.ClassINET, "example", "com"), NotImplemented},
-		{"IXFR", question(dns.TypeIXFR, dns.ClassINET, "example", "com"), NotImplemented},
-		{"MAILB", question(dns.TypeMAILB, dns.ClassINET, "example", "com"), NotImplemented},
-		{"TSIG", question(dns.TypeTSIG, dns.ClassINET, "example", "com"), NotImplemented},
-		{"type OPT", question(dns.TypeOPT, dns.ClassINET, "example", "com"), NotImplemented},
-		{"type 0", question(0, dns.ClassINET, "example", "com"), NotImplemented},
+		{"AXFR", question(dns.TypeAXFR, dns.ClassINET, "example", "com"), dns.RcodeNotImplemented},
+		{"IXFR", question(dns.TypeIXFR, dns.ClassINET, "example", "com"), dns.RcodeNotImplemented},
+		{"MAILB", question(dns.TypeMAILB, dns.ClassINET, "example", "com"), dns.RcodeNotImplemented},
+		{"TSIG", question(dns.TypeTSIG, dns.ClassINET, "example", "com"), dns.RcodeNotImplemented},
+		{"type OPT", question(dns.TypeOPT, dns.ClassINET, "example", "com"), dns.RcodeNotImplemented},
+		{"type 0", question(0, dns.ClassINET, "example", "com"), dns.RcodeNotImplemented},
 		{"ANY", question(dns.TypeANY, dns.ClassINET, "mail", "example", "com"), Success},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			q, err := Parse(test.wire)
-			var rejection *Rejection
-			if q != nil || !errors.As(err, &rejection) {
+			var rejected *rejection
+			if q != nil || !errors.As(err, &rejected) {
 				t.Fatalf("Parse: %v, %v", q, err)
 			}
 			if test.want == silent {
-				if rejection.Answer != nil {
-					t.Errorf("answered with %x", rejection.Answer)
+				if rejected.answer != nil {
+					t.Errorf("answered with %x", rejected.answer)
 				}
 				return
 			}
-			answer := unpack(t, rejection.Answer)
-			if rejection.Rcode != test.want || answer.Rcode != test.want {
-				t.Errorf("rcode %d, in the answer %d, want %d", rejection.Rcode, answer.Rcode, test.want)
+			answer := unpack(t, rejected.answer)
+			if rejected.rcode != test.want || answer.Rcode != test.want {
+				t.Errorf("rcode %d, in the answer %d, want %d", rejected.rcode, answer.Rcode, test.want)
 			}
 			if answer.Id != 0xabcd || !answer.Response || !answer.RecursionAvailable || answer.Authoritative {
 				t.Errorf("header %+v", answer.MsgHdr)
@@ -156,12 +158,12 @@ func TestRejections(t *testing.T) {
 // RFC 6891 §6.1.3: an asker of another version learns ours.
 func TestBadVersionTellsOurs(t *testing.T) {
 	_, err := Parse(announce(question(dns.TypeA, dns.ClassINET, "mail"), 0, 0, 41, 0x10, 0, 0, 7, 0x80, 0, 0, 0))
-	var rejection *Rejection
-	if !errors.As(err, &rejection) {
+	var rejected *rejection
+	if !errors.As(err, &rejected) {
 		t.Fatal(err)
 	}
-	opt := unpack(t, rejection.Answer).IsEdns0()
-	if opt == nil || opt.Version() != 0 || opt.UDPSize() != UDPSize || !opt.Do() {
+	opt := unpack(t, rejected.answer).IsEdns0()
+	if opt == nil || opt.Version() != 0 || opt.UDPSize() != wire.PacketSize || !opt.Do() {
 		t.Errorf("OPT %v", opt)
 	}
 }
@@ -170,11 +172,11 @@ func TestBadVersionTellsOurs(t *testing.T) {
 func TestAnyGetsOneRecord(t *testing.T) {
 	m := ask("Mail.Example.com", dns.TypeANY).SetEdns0(4096, false)
 	_, err := Parse(pack(t, m))
-	var rejection *Rejection
-	if !errors.As(err, &rejection) {
+	var rejected *rejection
+	if !errors.As(err, &rejected) {
 		t.Fatal(err)
 	}
-	answer := unpack(t, rejection.Answer)
+	answer := unpack(t, rejected.answer)
 	if len(answer.Answer) != 1 {
 		t.Fatalf("%d records", len(answer.Answer))
 	}
@@ -204,16 +206,16 @@ func FuzzParse(f *testing.F) {
 		if !bytes.Equal(kept, wire) {
 			t.Fatal("Parse changed the message")
 		}
-		var rejection *Rejection
+		var rejected *rejection
 		if err != nil {
-			if q != nil || !errors.As(err, &rejection) {
+			if q != nil || !errors.As(err, &rejected) {
 				t.Fatalf("Parse: %v, %v", q, err)
 			}
-			if rejection.Answer == nil {
+			if rejected.answer == nil {
 				return
 			}
-			if m := unpack(t, rejection.Answer); !m.Response || len(rejection.Answer) > minUDPSize {
-				t.Fatalf("rejected with %d bytes: %v", len(rejection.Answer), m)
+			if m := unpack(t, rejected.answer); !m.Response || len(rejected.answer) > minUDPSize {
+				t.Fatalf("rejected with %d bytes: %v", len(rejected.answer), m)
 			}
 			return
 		}
@@ -234,7 +236,7 @@ func FuzzParse(f *testing.F) {
 			if a.Id != m.Id || len(a.Question) != 1 || a.Question[0] != m.Question[0] || (a.IsEdns0() != nil) != (wire[11] == 1) {
 				t.Fatalf("%v\nis answered by\n%v", m, a)
 			}
-			if !isAnswer(answer, wire) {
+			if !IsAnswer(answer, wire) {
 				t.Fatal("an answer that is not taken for one")
 			}
 		}

@@ -6,27 +6,22 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/splitdns/internal/wire"
 )
 
 const (
-	// MaxQuery is the size in bytes of the largest query that is parsed.
-	MaxQuery = 4096
-	// UDPSize is what our OPT record announces, and the size in bytes of the
-	// largest answer in a packet: it fits a frame without fragments.
-	UDPSize = 1232
-
-	minUDPSize = 512 // RFC 1035 §4.2.1, and the least that RFC 6891 §6.2.3 lets an OPT say
-	maxMessage = 65535
+	maxQuery   = 4096 // bytes of the largest query that is parsed
+	minUDPSize = 512  // RFC 1035 §4.2.1, and the least that RFC 6891 §6.2.3 lets an OPT say
+	maxMessage = wire.MaxMessage
 )
 
 // The response codes that handlers need (RFC 1035 §4.1.1).
 const (
-	Success        = dns.RcodeSuccess
-	FormatError    = dns.RcodeFormatError
-	ServerFailure  = dns.RcodeServerFailure
-	NameError      = dns.RcodeNameError
-	NotImplemented = dns.RcodeNotImplemented
-	Refused        = dns.RcodeRefused
+	Success       = dns.RcodeSuccess
+	ServerFailure = dns.RcodeServerFailure
+	NameError     = dns.RcodeNameError
+	Refused       = dns.RcodeRefused
 )
 
 // Query is one well-formed question. It does not change, and is safe for
@@ -98,14 +93,14 @@ func (q *Query) Reply(records []dns.RR, rcode int, notes ...Note) []byte {
 		}
 		m.Answer = append(m.Answer, record)
 	}
-	if wire, err := m.Pack(); err == nil && len(wire) <= maxMessage {
-		return wire
+	if answer, err := m.Pack(); err == nil && len(answer) <= maxMessage {
+		return answer
 	}
-	wire, err := q.answer(ServerFailure, nil).Pack()
+	answer, err := q.answer(ServerFailure, nil).Pack()
 	if err != nil {
 		return nil // cannot be: the question was read off the wire
 	}
-	return wire
+	return answer
 }
 
 // answer is an answer without records.
@@ -126,7 +121,7 @@ func (q *Query) answer(rcode int, notes []Note) *dns.Msg {
 		return m
 	}
 	opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
-	opt.SetUDPSize(UDPSize)
+	opt.SetUDPSize(wire.PacketSize)
 	opt.SetDo(q.edns.do)
 	for _, note := range notes {
 		opt.Option = append(opt.Option, &dns.EDNS0_EDE{InfoCode: note.Code, ExtraText: note.Text[:min(len(note.Text), 255)]})

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/splitdns/internal/wire"
 )
 
 func TestAddresses(t *testing.T) {
@@ -88,7 +90,7 @@ func TestHeaderAndNotes(t *testing.T) {
 
 	m = unpack(t, parse(t, ask("mail.example.com", dns.TypeA).SetEdns0(4096, true)).Fail(dns.RcodeBadCookie, note))
 	opt := m.IsEdns0()
-	if opt == nil || opt.UDPSize() != UDPSize || !opt.Do() || opt.Version() != 0 || m.Rcode != dns.RcodeBadCookie {
+	if opt == nil || opt.UDPSize() != wire.PacketSize || !opt.Do() || opt.Version() != 0 || m.Rcode != dns.RcodeBadCookie {
 		t.Fatalf("OPT %v, rcode %d", opt, m.Rcode)
 	}
 	ede, ok := opt.Option[0].(*dns.EDNS0_EDE)

@@ -4,17 +4,19 @@ import (
 	"encoding/binary"
 
 	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/splitdns/internal/wire"
 )
 
-// reject makes a Rejection with an answer. question is the asker's own bytes,
+// reject makes a rejection with an answer. question is the asker's own bytes,
 // or nil where they cannot be told apart.
-func reject(wire, question []byte, opt edns, rcode int, reason string) *Rejection {
-	return &Rejection{Rcode: rcode, Answer: compose(wire, question, nil, opt, rcode), reason: reason}
+func reject(message, question []byte, opt edns, rcode int, reason string) *rejection {
+	return &rejection{rcode: rcode, answer: compose(message, question, nil, opt, rcode), reason: reason}
 }
 
 // minimal is what a question for ANY gets: one record that every name has, so
 // that neither its size nor its content is of use (RFC 8482 §4.2).
-func minimal(wire, question []byte, opt edns) *Rejection {
+func minimal(message, question []byte, opt edns) *rejection {
 	const ttl = 3600
 	record := []byte{0xc0, headerSize} // the question's name
 	record = binary.BigEndian.AppendUint16(record, dns.TypeHINFO)
@@ -22,20 +24,20 @@ func minimal(wire, question []byte, opt edns) *Rejection {
 	record = binary.BigEndian.AppendUint32(record, ttl)
 	record = binary.BigEndian.AppendUint16(record, 9)
 	record = append(record, "\x07RFC8482\x00"...)
-	return &Rejection{
-		Rcode:  Success,
-		Answer: compose(wire, question, record, opt, Success),
+	return &rejection{
+		rcode:  Success,
+		answer: compose(message, question, record, opt, Success),
 		reason: "records of any type are asked for",
 	}
 }
 
 // compose writes an answer by hand: these are the ones to messages that were
 // not understood, so nothing but their first bytes is relied on.
-func compose(wire, question, record []byte, opt edns, rcode int) []byte {
+func compose(message, question, record []byte, opt edns, rcode int) []byte {
 	answer := make([]byte, headerSize, headerSize+len(question)+len(record)+11)
-	copy(answer, wire[:2])
-	answer[2] = flagQR | wire[2]&(maskOpcode|flagRD)
-	answer[3] = flagRA | wire[3]&flagCD | byte(rcode)&maskRcode
+	copy(answer, message[:2])
+	answer[2] = flagQR | message[2]&(maskOpcode|flagRD)
+	answer[3] = flagRA | message[3]&flagCD | byte(rcode)&maskRcode
 	if question != nil {
 		answer[5] = 1
 		answer = append(answer, question...)
@@ -46,7 +48,7 @@ func compose(wire, question, record []byte, opt edns, rcode int) []byte {
 	}
 	if opt.present {
 		answer[11] = 1
-		answer = append(answer, 0, 0, byte(dns.TypeOPT), UDPSize>>8, UDPSize&0xff, byte(rcode>>4), 0, 0, 0, 0, 0)
+		answer = append(answer, 0, 0, byte(dns.TypeOPT), wire.PacketSize>>8, wire.PacketSize&0xff, byte(rcode>>4), 0, 0, 0, 0, 0)
 		if opt.do {
 			answer[len(answer)-4] = 0x80
 		}

@@ -107,14 +107,14 @@ func (s *streamServer) read() error {
 			return fmt.Errorf("stub: reading a query: %w", err)
 		}
 		query, err := Parse(wire)
-		var rejection *Rejection
-		if errors.As(err, &rejection) && rejection.Answer == nil {
+		var rejected *rejection
+		if errors.As(err, &rejected) && rejected.answer == nil {
 			return fmt.Errorf("%w: %w", err, ErrMessage)
 		}
 		s.answering.Go(func() {
 			defer func() { <-slots }()
-			if rejection != nil {
-				s.write(rejection.Answer)
+			if rejected != nil {
+				s.write(rejected.answer)
 				return
 			}
 			s.write(s.handler.Answer(s.ctx, query))
@@ -134,9 +134,9 @@ func (s *streamServer) next(r *bufio.Reader) ([]byte, error) {
 	}
 	refused := s.conn.SetReadDeadline(time.Now().Add(patience))
 	if refused == nil {
-		return readMessage(r, MaxQuery)
+		return readMessage(r, maxQuery)
 	}
-	message, err := readMessage(io.LimitReader(r, int64(r.Buffered())), MaxQuery)
+	message, err := readMessage(io.LimitReader(r, int64(r.Buffered())), maxQuery)
 	if err == io.ErrUnexpectedEOF {
 		return nil, refused
 	}

@@ -208,8 +208,8 @@ func TestRejectionKeepsTheStream(t *testing.T) {
 		wire  []byte
 		rcode int
 	}{
-		{question(dns.TypeAXFR, dns.ClassINET, "example", "com"), NotImplemented},
-		{make([]byte, headerSize), FormatError},
+		{question(dns.TypeAXFR, dns.ClassINET, "example", "com"), dns.RcodeNotImplemented},
+		{make([]byte, headerSize), dns.RcodeFormatError},
 		{question(dns.TypeA, dns.ClassINET, "mail"), Success},
 	} {
 		if _, err := conn.Write(framed(test.wire)); err != nil {
@@ -227,7 +227,7 @@ func TestGarbageEndsTheStream(t *testing.T) {
 	for name, sent := range map[string][]byte{
 		"no message in it":      {0, 0, 1, 2},
 		"eleven bytes":          framed(good[:11]),
-		"longer than any query": append(binary.BigEndian.AppendUint16(nil, MaxQuery+1), good...),
+		"longer than any query": append(binary.BigEndian.AppendUint16(nil, maxQuery+1), good...),
 		"an HTTP request":       []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
 		"an answer":             framed(with(good, 2, flagQR)),
 	} {

@@ -57,13 +57,10 @@ type Config struct {
 	// Attempts bounds how often servers are asked for one question, in all;
 	// 0 is 3, or as many as there are servers if there are more.
 	Attempts int
-	// InFlight bounds the questions under way; more wait, as long as their
-	// contexts allow. 0 is 1,000.
-	InFlight int
 	// Dial connects to a server; nil is a net.Dialer. The network is "udp" or
 	// "tcp". A udp connection must keep datagrams apart and take none from
 	// another sender, deadlines must work, and the context must be honoured,
-	// or Close waits.
+	// or Ask and Close wait.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Now tells the time for what a pool remembers of servers; nil is time.Now.
 	Now func() time.Time
@@ -75,7 +72,8 @@ type Config struct {
 // called on the way to an answer, by several goroutines, so they must be quick
 // and not call the pool.
 type Hooks struct {
-	// Down: the server failed three times in a row; cause is the last failure.
+	// Down: the server failed three times in a row, and was not heard of late if
+	// the last time was silence; cause is the last failure.
 	Down func(server Server, cause error)
 	// Up: a server that was down has answered.
 	Up func(server Server)
@@ -84,14 +82,15 @@ type Hooks struct {
 	Lied func(server Server, about Lie)
 }
 
-// Lie is what was wrong with a dropped message.
+// Lie is what was wrong with a dropped message, in one word: id, question, case
+// or garbage.
 type Lie string
 
 // Everything that can be wrong with a message while it is still unclear whether
 // the server sent it.
 const (
-	LieID       Lie = "id"       // no query with this id is open
-	LieQuestion Lie = "question" // the id is right, the question is another
-	LieCase     Lie = "case"     // the name comes back in other letters (UDP only)
-	LieGarbage  Lie = "garbage"  // not an answer in the form of RFC 1035 §4.1
+	lieID       Lie = "id"       // no query with this id is open
+	lieQuestion Lie = "question" // the id is right, the question is another
+	lieCase     Lie = "case"     // the name comes back in other letters (UDP only)
+	lieGarbage  Lie = "garbage"  // not an answer in the form of RFC 1035 §4.1
 )

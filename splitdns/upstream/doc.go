@@ -44,9 +44,10 @@
 //
 // Questions under way, attempts and their time; a message at the 64 KiB that
 // its format allows; queries open on a connection, and messages on it that
-// answer nothing. A datagram is asked to be no longer than 1,232 bytes. One
-// that is longer all the same is read, by asking once more with the room for
-// it, so that the room is not there for all the others.
+// answer nothing; what an error says of a server, and holds of it. A datagram is
+// asked to be no longer than 1,232 bytes. One that is longer all the same is
+// read, by asking once more with the room for it, so that the room is not there
+// for all the others.
 //
 // Nothing outlives the question that caused it but the one connection to a
 // server over TCP, TLS or HTTPS, for ten seconds after its last use. [Pool.Close]

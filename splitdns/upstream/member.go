@@ -46,6 +46,7 @@ func (m *member) attempt(ctx context.Context, q Question) (*dns.Msg, error) {
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx) // rather than what it did to a socket
 	}
+	err = brief(err)
 	m.learn(err, m.now().Sub(started))
 	if errors.Is(err, errSilent) {
 		err = fmt.Errorf("%w in %v", errSilent, m.timeout)
@@ -87,9 +88,9 @@ func (m *member) learn(err error, took time.Duration) {
 	var lost *overtaken
 	switch {
 	case err == nil:
-		m.tell(m.health.answered(took), nil)
+		m.tell(m.health.answered(m.now(), took), nil)
 	case errors.As(err, &refused):
-		m.tell(m.health.answered(0), nil) // it lives; how long a refusal takes says nothing
+		m.tell(m.health.answered(m.now(), 0), nil) // it lives; how long a refusal takes says nothing
 	case errors.As(err, &lost) && lost.by == m:
 		m.health.release() // its own second answer came first
 	case errors.As(err, &lost):
@@ -97,7 +98,7 @@ func (m *member) learn(err error, took time.Duration) {
 	case errors.Is(err, ErrClosed), isGivenUp(err) && took < m.timeout/2:
 		m.health.release()
 	default:
-		m.tell(m.health.failed(m.now()), err)
+		m.tell(m.health.failed(m.now(), isSilence(err) || isGivenUp(err)), err)
 	}
 }
 
@@ -133,10 +134,12 @@ func (m *member) tell(t turn, cause error) {
 //	└───────────────────── any answer, a refusal among them ─────────────────┘
 //
 // Refusals are no failures: a server is not to be put out by a name that
-// somebody else has broken.
+// somebody else has broken. For the same reason silence does not put down one
+// that was heard of late: there are names whose own servers are silent.
 type health struct {
 	mu       sync.Mutex // guards everything here
 	failures int        // in a row
+	heard    time.Time  // the last answer
 	down     bool
 	probed   bool
 	until    time.Time     // the end of the pause, while down
@@ -146,8 +149,10 @@ type health struct {
 
 const (
 	failuresToDown = 3
-	firstPause     = 2 * time.Second
-	lastPause      = 30 * time.Second
+	// For how long after an answer silence does not put a server down.
+	lately     = 2 * time.Second
+	firstPause = 2 * time.Second
+	lastPause  = 30 * time.Second
 	// Nobody is overtaken sooner: a resolver that usually answers from memory
 	// must have the time to ask others now and then.
 	leastPatience = 50 * time.Millisecond
@@ -183,7 +188,7 @@ func (h *health) patience(timeout time.Duration) time.Duration {
 }
 
 // answered counts an answer that took so long; 0 says nothing about time.
-func (h *health) answered(took time.Duration) turn {
+func (h *health) answered(now time.Time, took time.Duration) turn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -194,6 +199,7 @@ func (h *health) answered(took time.Duration) turn {
 		h.usual += (took - h.usual) / 8
 	}
 	was := h.down
+	h.heard = now
 	h.failures, h.down, h.probed = 0, false, false
 	if was {
 		return cameUp
@@ -209,23 +215,25 @@ func (h *health) overtaken(now time.Time, took, timeout time.Duration) turn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if took >= timeout/2 || h.probed {
-		return h.fail(now)
+		return h.fail(now, true)
 	}
 	h.usual = max(2*h.usual, leastPatience/4)
 	return unchanged
 }
 
-func (h *health) failed(now time.Time) turn {
+// failed counts a failure, silence or another.
+func (h *health) failed(now time.Time, silent bool) turn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.fail(now)
+	return h.fail(now, silent)
 }
 
 // fail counts a failure. The caller holds the mutex. Failures of a server that
 // is asked in its pause, because all are down, do not prolong it.
-func (h *health) fail(now time.Time) turn {
+func (h *health) fail(now time.Time, silent bool) turn {
 	h.failures++
 	switch {
+	case !h.down && silent && now.Sub(h.heard) < lately: // counted, for when that is over
 	case h.down && (h.probed || !now.Before(h.until)):
 		h.pause = min(2*h.pause, lastPause)
 	case !h.down && h.failures >= failuresToDown:

@@ -13,7 +13,7 @@ import (
 type Pool struct {
 	config Config // complete, and not changed
 	file   *systemFile
-	places chan struct{}
+	places chan struct{} // holds one for each question under way
 	small  *buffers
 
 	// ended is the context that Close ends; every question's ends with it.
@@ -27,8 +27,13 @@ type Pool struct {
 	members []*member
 }
 
-// The most servers of a pool: each may be waited for in turn.
-const maxServers = 16
+const (
+	// The most servers of a pool: each may be waited for in turn.
+	maxServers = 16
+	// The questions under way in a pool; more wait, as long as their contexts
+	// allow.
+	maxInFlight = 1000
+)
 
 // NewPool checks a config and makes a pool of its servers. It asks nobody yet.
 func NewPool(c Config) (*Pool, error) {
@@ -52,9 +57,6 @@ func newPool(c Config) *Pool {
 	if c.Timeout <= 0 {
 		c.Timeout = 1500 * time.Millisecond
 	}
-	if c.InFlight <= 0 {
-		c.InFlight = 1000
-	}
 	c.Attempts = max(c.Attempts, 0)
 	if c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext
@@ -62,7 +64,7 @@ func newPool(c Config) *Pool {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	p := &Pool{config: c, places: make(chan struct{}, c.InFlight), small: new(buffers)}
+	p := &Pool{config: c, places: make(chan struct{}, maxInFlight), small: new(buffers)}
 	p.ended, p.end = context.WithCancelCause(context.Background())
 	return p
 }
@@ -135,7 +137,7 @@ func (p *Pool) Ask(ctx context.Context, q Question) (*Reply, error) {
 	case <-ctx.Done():
 		return nil, race.giveUp(context.Cause(ctx))
 	}
-	return race.run(ctx, p.start)
+	return race.run(ctx, cancel, p.start)
 }
 
 // enter counts the caller among what runs, and returns the servers of now.

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/splitdns/internal/wire"
 )
 
 // A query as it goes over the wire (RFC 1035 §4.1, RFC 6891 §6.1, RFC 7830):
@@ -29,10 +32,10 @@ type query struct {
 }
 
 const (
-	headerLen  = 12
-	maxMessage = 65535
-	ednsSize   = 1232 // what fits into any packet, unfragmented
-	padTo      = 128  // RFC 8467 §4.1
+	headerLen  = wire.HeaderSize
+	maxMessage = wire.MaxMessage
+	ednsSize   = wire.PacketSize
+	padTo      = 128 // RFC 8467 §4.1
 )
 
 // form is how a question is put.
@@ -57,8 +60,7 @@ func (q Question) check() error {
 			}
 		}
 	}
-	// RFC 6895 §3.1: 128 to 255 are for questions and transactions, not data.
-	if q.Type == 0 || q.Type == dns.TypeOPT || 128 <= q.Type && q.Type <= 255 {
+	if !wire.IsData(q.Type) {
 		return fmt.Errorf("type %d is not one of data", q.Type)
 	}
 	return nil
@@ -128,11 +130,11 @@ func (q *query) match(answer []byte) (verdict, Lie) {
 	const response, opcode = 0x80, 0x78
 	switch {
 	case len(answer) < headerLen:
-		return foreign, LieGarbage
+		return foreign, lieGarbage
 	case answer[0] != q.wire[0] || answer[1] != q.wire[1]:
-		return foreign, LieID
+		return foreign, lieID
 	case answer[2]&response == 0 || answer[2]&opcode != 0:
-		return foreign, LieGarbage
+		return foreign, lieGarbage
 	}
 	if isBare(answer) {
 		// A forged "I don't know EDNS" does no harm, for all that it brings
@@ -140,20 +142,20 @@ func (q *query) match(answer []byte) (verdict, Lie) {
 		if code := int(answer[3] & rcodeMask); q.edns && (code == dns.RcodeFormatError || code == dns.RcodeNotImplemented) {
 			return matching, ""
 		}
-		return unproven, LieQuestion
+		return unproven, lieQuestion
 	}
 	questions := binary.BigEndian.Uint16(answer[4:])
 	if questions != 1 || len(answer) < q.end {
-		return foreign, LieQuestion
+		return foreign, lieQuestion
 	}
 	asked, given := q.wire[headerLen:q.end], answer[headerLen:q.end]
 	if bytes.Equal(asked, given) {
 		return matching, ""
 	}
 	if sameButForCase(asked, given) {
-		return unproven, LieCase
+		return unproven, lieCase
 	}
-	return foreign, LieQuestion
+	return foreign, lieQuestion
 }
 
 const rcodeMask = 0x0f // of the fourth byte
@@ -170,18 +172,11 @@ func isBare(answer []byte) bool {
 func sameButForCase(a, b []byte) bool {
 	name := len(a) - 4
 	for i := range name {
-		if lower(a[i]) != lower(b[i]) {
+		if wire.Lower(a[i]) != wire.Lower(b[i]) {
 			return false
 		}
 	}
 	return bytes.Equal(a[name:], b[name:])
-}
-
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
 }
 
 // isTruncated tells of an answer that was matched: TC, RFC 1035 §4.1.1.
@@ -195,7 +190,7 @@ var errGarbled = errors.New("the answer cannot be read")
 func (q *query) read(answer []byte) (*dns.Msg, error) {
 	if len(answer) >= q.end && binary.BigEndian.Uint16(answer[4:]) == 1 {
 		for i, c := range answer[headerLen : q.end-4] {
-			answer[headerLen+i] = lower(c)
+			answer[headerLen+i] = wire.Lower(c)
 		}
 	}
 	msg := new(dns.Msg)
@@ -252,10 +247,7 @@ func holds(rrs []dns.RR, rrtype uint16) bool {
 // rcodeText names the code, and the reason that an extended error gives by
 // number (RFC 8914); its text is the server's, and not repeated.
 func rcodeText(msg *dns.Msg) string {
-	text := dns.RcodeToString[msg.Rcode]
-	if text == "" {
-		text = fmt.Sprintf("response code %d", msg.Rcode)
-	}
+	text := cmp.Or(dns.RcodeToString[msg.Rcode], fmt.Sprintf("response code %d", msg.Rcode))
 	if opt := msg.IsEdns0(); opt != nil {
 		for _, option := range opt.Option {
 			if reason, ok := option.(*dns.EDNS0_EDE); ok && dns.ExtendedErrorCodeToString[reason.InfoCode] != "" {

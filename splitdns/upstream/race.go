@@ -2,11 +2,13 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/miekg/dns"
 )
@@ -53,13 +55,46 @@ func newRace(q Question, members []*member, attempts int) *race {
 }
 
 // run returns the first good answer, nil and the failures, or the context's
-// end. The attempts that are still under way are cancelled; start runs them.
-func (r *race) run(ctx context.Context, start func(func())) (*Reply, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(context.Canceled)
+// end. Attempts that are still under way then end with the context, which a
+// winner cancels; the caller does in any case.
+//
+// Most questions are answered by the first server they are put to, so its
+// attempt runs here. start runs the rest of the race, should there be one.
+func (r *race) run(ctx context.Context, cancel context.CancelCauseFunc, start func(func())) (*Reply, error) {
+	first := r.next()
+	if first == nil {
+		return nil, r.verdict()
+	}
+	type result struct {
+		reply *Reply
+		err   error
+	}
+	rest := make(chan result, 1)
+	overdue := time.AfterFunc(first.health.patience(first.timeout), func() {
+		reply, err := r.goOn(ctx, cancel, start, 1)
+		rest <- result{reply, err}
+	})
+	msg, err := first.attempt(ctx, r.question)
+	if !overdue.Stop() {
+		r.results <- outcome{first, msg, err}
+		all := <-rest
+		return all.reply, all.err
+	}
+	switch {
+	case err == nil:
+		return &Reply{Msg: msg, Server: first.Server}, nil
+	case ctx.Err() != nil:
+		return nil, r.giveUp(context.Cause(ctx))
+	}
+	r.fail(first, err)
+	return r.goOn(ctx, cancel, start, 0)
+}
+
+// goOn asks the next server, and one after the other what is left, beside so many
+// attempts that run already.
+func (r *race) goOn(ctx context.Context, cancel context.CancelCauseFunc, start func(func()), running int) (*Reply, error) {
 	patience := time.NewTimer(time.Hour)
 	defer patience.Stop()
-	running := 0
 	launch := func() {
 		m := r.next()
 		if m == nil {
@@ -151,6 +186,28 @@ func (r *race) giveUp(cause error) error {
 		kind = ErrTimeout
 	}
 	return &askError{kind: kind, cause: cause, failures: r.failures}
+}
+
+// maxCause bounds the text of a failure, in bytes.
+const maxCause = 250
+
+// brief keeps what happened, and lets go of evidence: the error of a certificate
+// holds all of it, and its text the names that a stranger wrote there; what a
+// server says at the end of HTTP/2 is as long as it likes. Errors are remembered
+// and logged.
+func brief(err error) error {
+	var certificate *tls.CertificateVerificationError
+	if err == nil || isSilence(err) || len(err.Error()) <= maxCause && !errors.As(err, &certificate) {
+		return err
+	}
+	text := err.Error()
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text[:min(len(text), maxCause)])
+	return errors.New(text)
 }
 
 // askError is an ErrTimeout or ErrFailed with everything that led to it.

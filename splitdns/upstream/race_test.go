@@ -203,6 +203,50 @@ func TestDownAndUp(t *testing.T) {
 	})
 }
 
+// Names whose own servers are silent put no server down that answers for others,
+// unless it has answered nothing for a while; that nobody listens any more does at
+// once.
+func TestSilentNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told record
+		n := newMemory(t, func(query []byte, send func([]byte)) {
+			if query[headerLen] == byte(len("mail")) { // not "lost0"
+				honest(query, send)
+			}
+		})
+		p := pool(t, Config{Servers: n.servers(), Dial: n.dial, Attempts: 1, Hooks: told.hooks()})
+		silence := func(want string) {
+			t.Helper()
+			var asking sync.WaitGroup
+			for i := range failuresToDown + 1 {
+				asking.Go(func() {
+					if _, err := p.Ask(t.Context(), Question{Name: fmt.Sprintf("lost%d.example", i), Type: dns.TypeA}); !errors.Is(err, ErrTimeout) {
+						t.Error(err)
+					}
+				})
+			}
+			asking.Wait()
+			if told.all() != want {
+				t.Errorf("told: %s; want %s", told.all(), want)
+			}
+		}
+		wantHonest(t, p, n.servers()[0])
+		silence("") // 1.5 s after an answer
+		wantHonest(t, p, n.servers()[0])
+		time.Sleep(lately - 1500*time.Millisecond)
+		silence("down 10.0.0.1")
+		wantHonest(t, p, n.servers()[0])
+
+		n.become(1, nil)
+		for range failuresToDown {
+			wantError(t, p, ErrFailed, "refused")
+		}
+		if want := "down 10.0.0.1, up 10.0.0.1, down 10.0.0.1"; told.all() != want {
+			t.Errorf("told: %s; want %s", told.all(), want)
+		}
+	})
+}
+
 // When all are down they are asked all the same, and asking them so often does
 // not keep them down.
 func TestAllDown(t *testing.T) {
@@ -256,7 +300,8 @@ func TestReasonOfARefusal(t *testing.T) {
 func TestInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newMemory(t, after(100*time.Millisecond, honest))
-		p := pool(t, Config{Servers: n.servers(), Dial: n.dial, InFlight: 2})
+		p := pool(t, Config{Servers: n.servers(), Dial: n.dial})
+		p.places = make(chan struct{}, 2)
 		began := time.Now()
 		var asking sync.WaitGroup
 		for range 6 {
@@ -281,7 +326,8 @@ func TestInFlight(t *testing.T) {
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newMemory(t, silent)
-		p := pool(t, Config{Servers: n.servers(), Dial: n.dial, InFlight: 1})
+		p := pool(t, Config{Servers: n.servers(), Dial: n.dial})
+		p.places = make(chan struct{}, 1)
 		var asking sync.WaitGroup
 		for range 3 { // one is asking, two wait
 			asking.Go(func() {
@@ -337,8 +383,11 @@ func TestHonestServerBehindHostileOnes(t *testing.T) {
 		t.Fatalf("%d hostile servers", len(hostile))
 	}
 	good := serve(t, honest, honest)
-	p := pool(t, Config{Servers: append(hostile, good.over("udp")), RootCAs: a.pool(), Timeout: 400 * time.Millisecond})
-	for range 3 {
+	p := pool(t, Config{Servers: append(hostile, good.over("udp")), RootCAs: a.pool(), Timeout: 5 * time.Second})
+	for _, m := range p.members {
+		m.health.usual = time.Millisecond // or each would be waited for as long as it may take
+	}
+	for range 2 {
 		wantHonest(t, p, good.over("udp"))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"io"
 	"log"
 	"math/big"
@@ -142,6 +143,30 @@ func TestTLS(t *testing.T) {
 		server.Name = serverName
 		p := pool(t, Config{Servers: []Server{server}, RootCAs: a.pool(), Attempts: 1})
 		t.Run(name, func(t *testing.T) { wantError(t, p, ErrFailed, wrong.says) })
+	}
+}
+
+// What a stranger writes into a certificate, or at the end of a connection, is
+// not kept with the failure, and does not fill or break lines of a log.
+func TestErrorsAreBrief(t *testing.T) {
+	a := newAuthority(t)
+	server, _ := serveTLS(t, a.leaf(func(c *x509.Certificate) {
+		c.DNSNames = []string{"a\nb"}
+		for range 90 {
+			c.DNSNames = append(c.DNSNames, strings.Repeat("x", 1000))
+		}
+	}), honest)
+	server.Name = serverName
+	p := pool(t, Config{Servers: []Server{server}, RootCAs: a.pool(), Attempts: 1})
+	_, err := p.Ask(t.Context(), mailA)
+	if err == nil || !strings.Contains(err.Error(), "a?b") || len(err.Error()) > 2*maxCause {
+		t.Errorf("%v", err)
+	}
+	if evidence := (*tls.CertificateVerificationError)(nil); errors.As(err, &evidence) {
+		t.Error("the error holds the certificate")
+	}
+	if text := brief(errors.New(strings.Repeat("x", 1<<20))).Error(); len(text) != maxCause {
+		t.Errorf("%d bytes", len(text))
 	}
 }
 

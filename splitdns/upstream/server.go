@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/sallyport/sallyport/splitdns/internal/wire"
 )
 
 // Server is one DNS server. Two are the same when they are equal.
@@ -157,14 +159,12 @@ func isHostName(name string) bool {
 	if len(name) > 253 {
 		return false
 	}
-	last := ""
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || len(label) > 63 || strings.Trim(label, lettersAndDigits+"-") != "" {
 			return false
 		}
-		last = label
 	}
-	return strings.Trim(last, "0123456789") != ""
+	return !wire.EndsInNumber(name)
 }
 
 func isPath(path string) bool {

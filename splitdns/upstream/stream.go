@@ -35,12 +35,11 @@ type stream struct {
 	err     error // why the stream ended; nil while it lives
 }
 
-// waiter is an open query. Who gives up leaves his behind with gone set, so
-// that a late answer is not taken for a lie.
+// waiter is an open query. Who gives up leaves his behind, so that a late answer
+// is not taken for a lie.
 type waiter struct {
 	asked  *query
 	answer chan []byte // capacity 1; closed when the stream ends
-	gone   bool
 }
 
 // The bounds of a stream. Queries are bounded by the pool; those given up and
@@ -82,12 +81,10 @@ func streamDialer(dial dialFunc, addr string, config *tls.Config, lied func(Lie)
 func (s *stream) exchange(ctx context.Context, q Question, edns bool) (*query, []byte, error) {
 	asked := newQuery(q, form{edns: edns, padded: s.padded})
 	w := &waiter{asked: asked, answer: make(chan []byte, 1)}
-	id, err := s.enter(w)
-	if err != nil {
+	if err := s.enter(w); err != nil {
 		return nil, nil, err
 	}
 	if err := s.write(ctx, asked.wire); err != nil {
-		s.leave(id)
 		return nil, nil, err
 	}
 	select {
@@ -97,21 +94,20 @@ func (s *stream) exchange(ctx context.Context, q Question, edns bool) (*query, [
 		}
 		return asked, answer, nil
 	case <-ctx.Done():
-		s.leave(id)
 		return nil, nil, ctx.Err()
 	}
 }
 
 // enter gives the query an id that no other has, and makes it wait.
-func (s *stream) enter(w *waiter) (uint16, error) {
+func (s *stream) enter(w *waiter) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
-		return 0, s.err
+		return s.err
 	}
 	if len(s.waiting) >= maxWaiting {
 		s.end(errUnread)
-		return 0, s.err
+		return s.err
 	}
 	id := uint16(rand.Uint32())
 	for s.waiting[id] != nil {
@@ -119,15 +115,7 @@ func (s *stream) enter(w *waiter) (uint16, error) {
 	}
 	binary.BigEndian.PutUint16(w.asked.wire, id)
 	s.waiting[id] = w
-	return id, nil
-}
-
-func (s *stream) leave(id uint16) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if w := s.waiting[id]; w != nil {
-		w.gone = true
-	}
+	return nil
 }
 
 // write sends one message. Who gives up in the middle of it has spoilt the
@@ -182,18 +170,15 @@ func (s *stream) deliver(message []byte) Lie {
 	if s.err != nil {
 		return "" // of an ended stream nothing counts, not even what had arrived
 	}
-	lie := LieGarbage
+	lie := lieGarbage
 	if len(message) >= headerLen {
-		lie = LieID
+		lie = lieID
 		id := binary.BigEndian.Uint16(message)
 		if w := s.waiting[id]; w != nil {
 			var verdict verdict
 			if verdict, lie = w.asked.match(message); verdict != foreign {
 				delete(s.waiting, id)
 				w.answer <- message // has room: an id is delivered to once
-				return ""
-			}
-			if w.gone {
 				return ""
 			}
 		}

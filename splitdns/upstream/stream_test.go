@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -123,17 +124,17 @@ func TestHostileStreams(t *testing.T) {
 		about   Lie
 		counted int
 	}{
-		"wrong id first":       {before(wrongID, wrongID), nil, "", LieID, 2},
-		"wrong question first": {before(wrongQuestion), nil, "", LieQuestion, 1},
-		"garbage first":        {before(nothing), nil, "", LieGarbage, 1},
-		"other letters":        {func(q []byte, send func([]byte)) { send(wrongCase(answerTo(q, nil))) }, nil, "", LieCase, 0},
-		"only wrong ids":       {func(q []byte, send func([]byte)) { send(wrongID(answerTo(q, nil))) }, ErrTimeout, "no answer", LieID, 1},
+		"wrong id first":       {before(wrongID, wrongID), nil, "", lieID, 2},
+		"wrong question first": {before(wrongQuestion), nil, "", lieQuestion, 1},
+		"garbage first":        {before(nothing), nil, "", lieGarbage, 1},
+		"other letters":        {func(q []byte, send func([]byte)) { send(wrongCase(answerTo(q, nil))) }, nil, "", lieCase, 0},
+		"only wrong ids":       {func(q []byte, send func([]byte)) { send(wrongID(answerTo(q, nil))) }, ErrTimeout, "no answer", lieID, 1},
 		"garbled records":      {func(q []byte, send func([]byte)) { m := answerTo(q, nil); send(m[:len(m)-2]) }, ErrFailed, "cannot be read", "", 0},
 		"flood": {func(q []byte, send func([]byte)) {
 			for range 2 * maxLies {
 				send(wrongID(answerTo(q, nil)))
 			}
-		}, ErrFailed, "too many answers", LieID, maxLies + 1},
+		}, ErrFailed, "too many answers", lieID, maxLies + 1},
 		"large": {says(func(m *dns.Msg) {
 			for len(m.Answer) < 4050 {
 				m.Answer = append(m.Answer, m.Answer[0])
@@ -158,6 +159,36 @@ func TestHostileStreams(t *testing.T) {
 				t.Errorf("lies counted: %v", told.lies)
 			}
 		})
+	}
+}
+
+// A query that was given up excuses its late answer, and no flood under its id.
+func TestFloodUnderAGivenUpID(t *testing.T) {
+	var told record
+	var asked atomic.Int32
+	var first []byte
+	server := serve(t, nil, func(q []byte, send func([]byte)) {
+		switch asked.Add(1) {
+		case 1:
+			first = q
+		case 2:
+			for range 2 * maxLies {
+				send(wrongQuestion(answerTo(first, nil)))
+			}
+		default: // the next connection
+			honest(q, send)
+		}
+	})
+	p := pool(t, Config{Servers: []Server{server.over("tcp")}, Timeout: 5 * time.Second, Attempts: 1, Hooks: told.hooks()})
+	ctx, giveUp := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer giveUp()
+	if _, err := p.Ask(ctx, mailA); !errors.Is(err, ErrTimeout) {
+		t.Fatal(err)
+	}
+	wantHonest(t, p, server.over("tcp"))
+	p.Close()
+	if told.count(lieQuestion) != maxLies+1 {
+		t.Errorf("lies counted: %v", told.lies)
 	}
 }
 

@@ -76,9 +76,12 @@ func readSystemFile(path string) ([]Server, error) {
 		return nil, err
 	}
 	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxSystemFile))
+	text, err := io.ReadAll(io.LimitReader(file, maxSystemFile+1))
 	if err != nil {
 		return nil, err
+	}
+	if len(text) > maxSystemFile { // what is left of its last line may be another address
+		text = text[:bytes.LastIndexByte(text[:maxSystemFile], '\n')+1]
 	}
 	return parseSystemFile(text), nil
 }

@@ -31,6 +31,26 @@ func TestParseSystemFile(t *testing.T) {
 	}
 }
 
+// Of a file that is too long, the line that is cut does not count: half an address
+// may be one, too.
+func TestLongSystemFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	const first, second = "nameserver 10.0.0.1\n", "nameserver 10.0.0.123\n"
+	for beyond, want := range map[int]int{0: 2, 1: 2, 2: 1, 3: 1, len(second): 1, len(second) + 1: 1} {
+		text := first + "#" + strings.Repeat("x", maxSystemFile+beyond-len(first)-len("#\n")-len(second)) + "\n" + second
+		if beyond == 1 {
+			text = strings.TrimSuffix(text, "\n") // whole without its end
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		servers, err := readSystemFile(file)
+		if err != nil || len(servers) != want || want == 2 && servers[1].String() != "10.0.0.123" {
+			t.Errorf("%d bytes too many: %v, %v", beyond, servers, err)
+		}
+	}
+}
+
 func FuzzParseSystemFile(f *testing.F) {
 	f.Add([]byte("nameserver 10.0.0.1\nnameserver fe80::1%eth0\noptions a\n"))
 	f.Add([]byte("nameserver\x00 1.1.1.1"))

@@ -87,8 +87,6 @@ type answered struct {
 var longAgo = time.Unix(1, 0)
 
 func (f *packetFlight) fly(ctx context.Context) (*query, []byte, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends what runs beside
 	defer context.AfterFunc(ctx, func() { f.conn.SetDeadline(longAgo) })()
 
 	if _, err := f.conn.Write(f.asked.wire); err != nil {
@@ -109,7 +107,7 @@ func (f *packetFlight) fly(ctx context.Context) (*query, []byte, error) {
 		}
 		switch {
 		case verdict == unproven && f.beside == nil:
-			f.miscased = lie == LieCase
+			f.miscased = lie == lieCase
 			f.askBeside(ctx)
 		case verdict != matching:
 		case n == len(buf) && len(buf) < maxMessage:
@@ -128,7 +126,7 @@ func (f *packetFlight) fly(ctx context.Context) (*query, []byte, error) {
 }
 
 // askBeside asks over TCP while the socket is listened to. An answer ends the
-// listening; a failure does not.
+// listening; a failure does not. It ends with the attempt.
 func (f *packetFlight) askBeside(ctx context.Context) {
 	beside := make(chan answered, 1)
 	f.beside = beside

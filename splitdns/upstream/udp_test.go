@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"net"
-	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/splitdns/internal/wire"
 )
 
 // before sends what lies make of the honest answer with a forged address, and
@@ -32,7 +34,7 @@ func nothing([]byte) []byte         { return nil }
 // wrongCase turns every letter of the name over.
 func wrongCase(m []byte) []byte {
 	for i := range len(mailA.Name) + 1 {
-		if c := m[headerLen+i]; lower(c) >= 'a' && lower(c) <= 'z' {
+		if c := m[headerLen+i]; wire.Lower(c) >= 'a' && wire.Lower(c) <= 'z' {
 			m[headerLen+i] ^= 0x20
 		}
 	}
@@ -45,14 +47,14 @@ func TestLiesAreDropped(t *testing.T) {
 		lie   func([]byte) []byte
 		about Lie
 	}{
-		"id":       {wrongID, LieID},
-		"question": {wrongQuestion, LieQuestion},
-		"type":     {wrongType, LieQuestion},
-		"case":     {wrongCase, LieCase},
-		"a query":  {aQuery, LieGarbage},
-		"garbage":  {garbage, LieID},
-		"empty":    {nothing, LieGarbage},
-		"refusal":  {func(m []byte) []byte { m[3] |= dns.RcodeRefused; return unasked(m) }, LieQuestion},
+		"id":       {wrongID, lieID},
+		"question": {wrongQuestion, lieQuestion},
+		"type":     {wrongType, lieQuestion},
+		"case":     {wrongCase, lieCase},
+		"a query":  {aQuery, lieGarbage},
+		"garbage":  {garbage, lieID},
+		"empty":    {nothing, lieGarbage},
+		"refusal":  {func(m []byte) []byte { m[3] |= dns.RcodeRefused; return unasked(m) }, lieQuestion},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var told record
@@ -181,19 +183,23 @@ func TestLargeDatagram(t *testing.T) {
 	}
 }
 
-func TestSilenceAndClosedPorts(t *testing.T) {
-	mute := serve(t, silent, nil)
-	p := pool(t, Config{Servers: []Server{mute.over("udp")}, Timeout: 250 * time.Millisecond})
-	wantError(t, p, ErrTimeout, mute.over("udp").String(), "no answer in 250ms")
-	if udp, _ := mute.queries(); udp != 3 {
-		t.Errorf("asked %d times, want 3", udp)
-	}
-	mute.mu.Lock()
-	if slices.ContainsFunc(mute.udp[1:], func(q []byte) bool { return bytes.Equal(q, mute.udp[0]) }) {
-		t.Error("a query was sent again as it was")
-	}
-	mute.mu.Unlock()
+// Silence is asked again, in another message each time.
+func TestSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		came := make(chan []byte, 10)
+		n := newMemory(t, func(query []byte, _ func([]byte)) { came <- query })
+		p := pool(t, Config{Servers: n.servers(), Dial: n.dial})
+		wantError(t, p, ErrTimeout, n.servers()[0].String(), "no answer in 1.5s")
+		if len(came) != 3 {
+			t.Fatalf("asked %d times, want 3", len(came))
+		}
+		if first, second := <-came, <-came; bytes.Equal(first, second) {
+			t.Error("a query was sent again as it was")
+		}
+	})
+}
 
+func TestClosedPorts(t *testing.T) {
 	closed := serve(t, nil, nil)
 	for _, network := range []string{"udp", "tcp", "tls"} {
 		p := pool(t, Config{Servers: []Server{closed.over(network)}})

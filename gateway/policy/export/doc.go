@@ -36,8 +36,9 @@
 // VPN configuration. The rest of those files is not public: the other elements'
 // names, the roots and the words ON, OFF and so on are ours, compatible by
 // inference. What the vendor has no setting for stands in a name space of our
-// own, which its readers can pass over. sp:default="true" marks a value that
-// holds because nobody has set another.
+// own, which its readers can pass over. sp:default stands before a value that holds
+// because nobody has set another: the vendor's elements have no attributes, so that
+// who looks for <BackgroundServices> finds it as in a log.
 //
 // A reader of XML takes UTF-8 without document type, entities of one's own,
 // processing instructions or a third level, at most 4 MiB of it.

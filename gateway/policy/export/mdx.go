@@ -27,8 +27,8 @@ var mdx = form{
 }
 
 // MDX writes the settings as an administrator types them into the console, each
-// with the name that the manuals give it. A value that holds although nobody
-// set it is marked sp:default="true". Errors are *Error.
+// with the name that the manuals give it. Before a value that holds although nobody
+// set it there is sp:default. Errors are *Error.
 func MDX(s Settings) ([]byte, error) { return mdx.write(s) }
 
 // ParseMDX reads what MDX writes. Errors are *Error.

@@ -74,6 +74,7 @@ func TestParseXMLMistakes(t *testing.T) {
 	const (
 		begin = `<VpnConfig xmlns:sp="urn:sallyport:policy:1" sp:format="1">`
 		good  = `<sp:setting key="name">a</sp:setting><sp:setting key="gateway">gw.example.com:443</sp:setting>`
+		unset = `<sp:default key="policy.split_tunnel"/>`
 		end   = `</VpnConfig>`
 		laugh = `<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;">]>`
 	)
@@ -84,6 +85,8 @@ func TestParseXMLMistakes(t *testing.T) {
 		begin + good + end,
 		"<?xml version=\"1.0\"?>\r\n<!-- ours -->\n" + begin + "\n\t<!-- it -->" + good + end + "\n<!-- end -->\n",
 		begin + good + `<SplitTunnel/>` + end,
+		begin + good + unset + `<!-- it --><SplitTunnel>OFF</SplitTunnel>` + end,
+		begin + good + unset + end,
 		begin + good + `<SplitTunnel><![CDATA[ON]]></SplitTunnel>` + end,
 		begin + good + `<SplitTunnel>&#79;N</SplitTunnel>` + end,
 		setting("match.apps", "&lt;&amp;&gt;"),
@@ -141,11 +144,17 @@ func TestParseXMLMistakes(t *testing.T) {
 		"element twice, once empty": {begin + good + `<SplitDNS/><SplitDNS>LOCAL</SplitDNS>` + end, "policy.split_dns"},
 		"word in another case":      {begin + good + `<SplitTunnel>off</SplitTunnel>` + end, "policy.split_tunnel"},
 		"blank around a word":       {begin + good + `<SplitTunnel> OFF </SplitTunnel>` + end, "policy.split_tunnel"},
-		"false default":             {begin + good + `<SplitTunnel sp:default="true">ON</SplitTunnel>` + end, "policy.split_tunnel"},
-		"no such default":           {begin + good + `<ServerBuildVersion sp:default="true">1</ServerBuildVersion>` + end, "version"},
-		"default another word":      {begin + good + `<SplitTunnel sp:default="yes">OFF</SplitTunnel>` + end, "policy.split_tunnel"},
-		"default without prefix":    {begin + good + `<SplitTunnel default="true">OFF</SplitTunnel>` + end, ""},
-		"title of another":          {begin + good + `<SplitTunnel title="Split DNS">OFF</SplitTunnel>` + end, "policy.split_tunnel"},
+		"false default":             {begin + good + unset + `<SplitTunnel>ON</SplitTunnel>` + end, "policy.split_tunnel"},
+		"no such default":           {begin + good + `<sp:default key="version"/><ServerBuildVersion>1</ServerBuildVersion>` + end, ""},
+		"default of no element":     {begin + good + `<sp:default key="policy.intune"/>` + end, ""},
+		"default without key":       {begin + good + `<sp:default/>` + end, ""},
+		"default without prefix":    {begin + good + `<default key="policy.split_tunnel"/>` + end, ""},
+		"default with a value":      {begin + good + `<sp:default key="policy.split_tunnel">OFF</sp:default>` + end, "policy.split_tunnel"},
+		"default twice":             {begin + good + unset + unset + end, "policy.split_tunnel"},
+		"default behind the value":  {begin + good + `<SplitTunnel>OFF</SplitTunnel>` + unset + end, "policy.split_tunnel"},
+		"default cut":               {begin + good + `<sp:default key="policy.split_tunnel">`, ""},
+		"attribute of theirs":       {begin + good + `<SplitTunnel title="Split tunnel">OFF</SplitTunnel>` + end, ""},
+		"default as attribute":      {begin + good + `<SplitTunnel sp:default="true">OFF</SplitTunnel>` + end, ""},
 		"truth in another word":     {setting("policy.intune", "yes"), "policy.intune"},
 		"number with a sign":        {setting("ticket_hours", "+1"), "ticket_hours"},
 		"number with a zero":        {setting("ticket_hours", "01"), "ticket_hours"},
@@ -199,11 +208,11 @@ func TestMDXDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const told = `sp:default="true">gateway.example.com:443</BackgroundServicesGateway>`
+	const told = "  <sp:default key=\"policy.services_gateway\"/>\n  <BackgroundServicesGateway>gateway.example.com:443</BackgroundServicesGateway>"
 	if !strings.Contains(string(file), told) {
 		t.Fatalf("no %s in\n%s", told, file)
 	}
-	changed := strings.Replace(string(file), told, strings.Replace(told, "gateway.", "evil.", 1), 1)
+	changed := strings.Replace(string(file), told, strings.Replace(told, ">gateway.", ">evil.", 1), 1)
 	_, err = ParseMDX([]byte(changed))
-	wantMistake(t, err, "policy.services_gateway", 6)
+	wantMistake(t, err, "policy.services_gateway", 12)
 }

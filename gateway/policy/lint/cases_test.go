@@ -122,7 +122,7 @@ var cases = []ruleCase{
 			in.Spec.Console.Mailboxes, in.Spec.Console.Platforms, in.Spec.EWSHost = "exchange_online", []string{"ios"}, ""
 			in.Spec.Services += ",outlook.office365.com:443"
 		},
-		severity: lint.Warning, field: "mailboxes", place: [3]int{-1, 0, 0}, fix: "the tenant allows",
+		severity: lint.Warning, field: "push_region", place: [3]int{-1, 0, 0}, fix: "the tenant allows",
 		without: func(in *lint.Input) { // nothing here uses EWS
 			in.Spec.Console.Mailboxes, in.Spec.Console.Platforms, in.Spec.EWSHost = "exchange_online", []string{"ios"}, ""
 			in.Spec.PushRegion = ""

@@ -79,7 +79,7 @@ func TestRules(t *testing.T) {
 
 // Every rule must have a policy that breaks it and one that does not.
 func TestEveryRuleHasCases(t *testing.T) {
-	online := []string{"name-not-resolved", "name-leads-nowhere", "name-differs-outside", "name-private-outside"} // names_test.go
+	online := []string{"name-not-resolved", "name-leads-nowhere", "name-differs-outside", "name-private-outside", "names-not-compared"} // names_test.go
 	for _, rule := range lint.Rules() {
 		with := slices.ContainsFunc(cases, func(c ruleCase) bool { return slices.Contains(c.rules, rule.ID) })
 		if !with && !slices.Contains(online, rule.ID) {
@@ -132,7 +132,7 @@ func TestDates(t *testing.T) {
 			in.Spec.Services += ",outlook.office365.com:443"
 		})
 		found := lint.Check(in)
-		if len(found) != 1 || found[0].Severity != c.severity || found[0].Field != "exchange_server" || !strings.Contains(found[0].Problem, c.says) {
+		if len(found) != 1 || found[0].Severity != c.severity || found[0].Field != "push_region" || !strings.Contains(found[0].Problem, c.says) {
 			t.Errorf("at %v: %v", c.now, found)
 		}
 	}
@@ -237,17 +237,21 @@ func TestCorrectedListIsCorrect(t *testing.T) {
 			in.Spec.Services = strings.Join(list, ",")
 			in.Spec.PushRegion = rapid.SampledFrom([]string{"", "emea", "americas"}).Draw(t, "region")
 			in.Spec.SplitTunnel = rapid.SampledFrom([]string{"", "on"}).Draw(t, "split")
+			in.Spec.ExchangeServers = rapid.SampledFrom([][]string{{"mail.example.com"}, {"10.0.0.26"}}).Draw(t, "exchange")
 			in.Spec.Console = policy.Console{
 				Mailboxes:   rapid.SampledFrom([]string{"", "on_premises", "hybrid", "exchange_online"}).Draw(t, "mailboxes"),
 				Platforms:   rapid.SampledFrom([][]string{nil, {"ios"}, {"android"}}).Draw(t, "platforms"),
 				TrustedADFS: []string{"adfs.example.com"},
-				LDAPServers: rapid.SampledFrom([][]string{nil, {"ldap.example.com:636"}}).Draw(t, "ldap"),
+				LDAPServers: rapid.SampledFrom([][]string{nil, {"ldap.example.com:636"}, {"10.0.0.27:389"}}).Draw(t, "ldap"),
 				RichPush:    rapid.Bool().Draw(t, "rich push"),
 			}
 		})
 		corrected, some := correctedList(t, lint.Check(in))
 		if !some {
 			return
+		}
+		if strings.Contains(corrected, "10.0.0.2") {
+			t.Fatalf("the corrected list %q has what is never dialled", corrected)
 		}
 		in.Spec.Services = corrected
 		if _, err := policy.Compile("p", in.Spec); err != nil {

@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -38,7 +39,9 @@ type Chosen struct {
 // Named are the policies that the sets were made of, the default one with the
 // name "default" and its Spec among them: wildcards of web domains are found in a
 // Spec only, so that a change of those in a policy that is left out goes unseen.
-func Diff(old, new *policy.Set, oldNamed, newNamed []policy.Named) []Change {
+//
+// ErrTooManyKinds is the only error.
+func Diff(old, new *policy.Set, oldNamed, newNamed []policy.Named) ([]Change, error) {
 	d := &differ{
 		old: old, new: new, specs: [2][]policy.Named{oldNamed, newNamed},
 		known: make(map[pair]outcome), index: make(map[string]int),
@@ -50,6 +53,9 @@ func Diff(old, new *policy.Set, oldNamed, newNamed []policy.Named) []Change {
 	apps := newDimension(matches, func(m policy.Match) []string { return m.Apps })
 	platforms := newDimension(matches, func(m policy.Match) []string { return m.Platforms })
 	groups := newDimension(matches, func(m policy.Match) []string { return m.Groups })
+	if len(apps.classes)*len(platforms.classes)*len(groups.classes) > maxKinds {
+		return nil, ErrTooManyKinds
+	}
 	for a := range apps.classes {
 		for p := range platforms.classes {
 			for g := range groups.classes {
@@ -70,8 +76,17 @@ func Diff(old, new *policy.Set, oldNamed, newNamed []policy.Named) []Change {
 		}
 		d.changes[i].Devices = append(d.changes[i].Devices, d.byName[i]...)
 	}
-	return d.changes
+	return d.changes, nil
 }
+
+// maxKinds bounds the kinds of devices that are told apart: apps times platforms
+// times groups, as far as policies tell these apart. It takes policies that
+// overlap in many ways to exceed it, and a second to go through as many.
+const maxKinds = 1 << 20
+
+// ErrTooManyKinds: the matches of the policies tell too many kinds of devices
+// apart to go through them.
+var ErrTooManyKinds = errors.New("the policies tell over 1,048,576 kinds of devices apart by app, platform and group: compare files with fewer of them")
 
 // differ gathers changes.
 type differ struct {

@@ -2,6 +2,7 @@ package lint_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -36,7 +37,29 @@ func diff(t *testing.T, before, after file) []lint.Change {
 	t.Helper()
 	old, oldNamed := before.compile(t)
 	new, newNamed := after.compile(t)
-	return lint.Diff(old, new, oldNamed, newNamed)
+	changes, err := lint.Diff(old, new, oldNamed, newNamed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return changes
+}
+
+// Twenty policies that each share a word with every other one tell millions of
+// kinds of devices apart: they are refused before they cost anything.
+func TestDiffIsBounded(t *testing.T) {
+	var f file
+	for i := range 20 {
+		var m policy.Match
+		for j := range 20 {
+			word := fmt.Sprint("w-", min(i, j), "-", max(i, j))
+			m.Apps, m.Platforms, m.Groups = append(m.Apps, word), append(m.Platforms, word), append(m.Groups, word)
+		}
+		f.named = append(f.named, policy.Named{Name: fmt.Sprint("p", i), Match: m})
+	}
+	set, named := f.compile(t)
+	if changes, err := lint.Diff(set, set, named, named); !errors.Is(err, lint.ErrTooManyKinds) || changes != nil {
+		t.Errorf("%d changes, %v", len(changes), err)
+	}
 }
 
 func lists(services string) policy.Spec { return policy.Spec{Services: services} }
@@ -184,7 +207,10 @@ func TestDiffAgreesWithDecide(t *testing.T) {
 		before, after := drawFile(t, "before"), drawFile(t, "after")
 		old, oldNamed := before.compile(t)
 		new, newNamed := after.compile(t)
-		changes := lint.Diff(old, new, oldNamed, newNamed)
+		changes, err := lint.Diff(old, new, oldNamed, newNamed)
+		if err != nil {
+			t.Fatal(err)
+		}
 		told := make(map[[2]*policy.Policy]string)
 		for _, h := range holders() {
 			var own []lint.Change
@@ -297,8 +323,8 @@ func BenchmarkDiff(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if changes := lint.Diff(old, new, before.named, after.named); len(changes) != 1 {
-			b.Fatal(changes)
+		if changes, err := lint.Diff(old, new, before.named, after.named); len(changes) != 1 {
+			b.Fatal(changes, err)
 		}
 	}
 }

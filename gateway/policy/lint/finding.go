@@ -22,7 +22,8 @@ type Finding struct {
 	Rule     string   `json:"rule"`
 	Severity Severity `json:"severity"`
 	// Field is the key in the configuration, below the policy:
-	// background_services, ews_host, and so on.
+	// background_services, ews_host, and so on. What CheckNames finds in the DNS
+	// servers themselves has none.
 	Field string `json:"field"`
 	// Index is the place in a key that is a list, from 0; else -1.
 	Index int `json:"index"`
@@ -36,7 +37,13 @@ type Finding struct {
 }
 
 // String returns "field: problem; fix", and is meant to follow a place in a file.
-func (f Finding) String() string { return f.Field + ": " + f.Problem + "; " + f.Fix }
+func (f Finding) String() string {
+	text := f.Problem + "; " + f.Fix
+	if f.Field != "" {
+		text = f.Field + ": " + text
+	}
+	return text
+}
 
 // sortFindings orders by key, by place in it, and errors before warnings.
 func sortFindings(all []Finding) {

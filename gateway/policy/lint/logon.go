@@ -111,8 +111,7 @@ func (c *checker) ldap() {
 		}
 		c.sayOf(ruleLDAP, Error, "ldap_servers", i, s.String()+" is not listed, and Android devices reach an internal directory through the gateway only",
 			"add "+s.String()+" to background_services")
-		c.edits.add(s)
-		c.mended()
+		c.wantsService(s)
 	}
 }
 

@@ -2,6 +2,8 @@ package lint
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/sallyport/sallyport/gateway/policy"
 )
@@ -92,8 +94,17 @@ func (c *checker) entry(host policy.Host) string {
 }
 
 // wants adds the host to the corrected list, which mends the last finding.
-func (c *checker) wants(host policy.Host) {
-	c.edits.add(serviceOf(host, c.Facts.port(HTTPS)))
+func (c *checker) wants(host policy.Host) { c.wantsService(serviceOf(host, c.Facts.port(HTTPS))) }
+
+// wantsService is wants for another port. An address that is never dialled is not
+// put on the list: a name must stand for it.
+func (c *checker) wantsService(s policy.Service) {
+	if privateAddress(s.Addr) {
+		c.findings[len(c.findings)-1].Fix = "write a name in its place, list that with port " + strconv.Itoa(int(s.Port)) +
+			", and pin it to " + s.Addr.String() + " under splitdns.hosts"
+		return
+	}
+	c.edits.add(s)
 	c.mended()
 }
 
@@ -105,37 +116,43 @@ func (c *checker) intune() {
 }
 
 // ewsOnline warns of the end of EWS in Exchange Online, if the policy uses it:
-// by name, for rich push, or because the listener service is told of mail by it.
+// by name, because the listener service is told of mail by it, or for rich push.
 func (c *checker) ewsOnline() {
 	s := c.Spec
-	used := s.EWSHost != "" || s.PushRegion != "" || s.Console.RichPush && c.ios
-	if !used || !c.online(c.ewsHost) && s.Console.Mailboxes != inCloud {
+	var users []string // the keys that use it
+	if s.EWSHost != "" {
+		users = append(users, "ews_host")
+	}
+	if s.PushRegion != "" {
+		users = append(users, "push_region")
+	}
+	if s.Console.RichPush && c.ios {
+		users = append(users, "rich_push")
+	}
+	if len(users) == 0 || !c.online(c.ewsHost) && s.Console.Mailboxes != inCloud {
 		return
 	}
-	field := "ews_host"
-	if s.EWSHost == "" {
-		field = "mailboxes"
-		if c.online(c.ewsHost) {
-			field = "exchange_server"
-		}
+	severity, when, fix := c.retirement()
+	problem := "uses EWS in Exchange Online"
+	if others := users[1:]; len(others) > 0 {
+		problem += ", and so does " + strings.Join(others, " and ")
 	}
-	severity, problem, fix := c.retirement()
-	c.say(ruleEWSOnline, severity, field, problem, fix)
+	c.say(ruleEWSOnline, severity, users[0], problem+": "+when, fix)
 }
 
 // retirement is what to say of EWS in Exchange Online today.
-func (c *checker) retirement() (severity Severity, problem, fix string) {
+func (c *checker) retirement() (severity Severity, when, fix string) {
 	blocked, gone := c.Facts.EWS.Blocked, c.Facts.EWS.Gone
 	const later = "plan for mail without EWS in Exchange Online; Exchange on premises keeps it"
 	switch {
 	case c.Now.Before(blocked.Time()):
-		return Warning, "uses EWS in Exchange Online, where calls are blocked from " + string(blocked) + " unless the tenant asks otherwise, and gone for good from " + string(gone),
+		return Warning, "calls are blocked from " + string(blocked) + " unless the tenant asks otherwise, and EWS is gone for good from " + string(gone),
 			"set EWSEnabled and allow the app's ID in the tenant before " + string(blocked) + ", and " + later
 	case c.Now.Before(gone.Time()):
-		return Warning, "uses EWS in Exchange Online, where since " + string(blocked) + " calls are blocked unless the tenant set EWSEnabled and allows the app's ID, and from " + string(gone) + " all are",
+		return Warning, "since " + string(blocked) + " calls are blocked unless the tenant set EWSEnabled and allows the app's ID, and from " + string(gone) + " all are",
 			"see that the tenant allows the app's ID, and " + later
 	}
-	return Error, "uses EWS in Exchange Online, which is gone since " + string(gone),
+	return Error, "it is gone since " + string(gone),
 		"do without rich push, push_region and ews_host for these mailboxes; Exchange on premises keeps EWS"
 }
 

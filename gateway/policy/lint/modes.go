@@ -102,6 +102,7 @@ func (c *checker) targets() {
 		case privateAddress(t.Addr):
 			c.sayAt(ruleAddress, Error, t, "is no public address, and no such address is ever dialled by itself",
 				"list a name in its place, and pin the name to "+t.Addr.String()+" under splitdns.hosts")
+			c.edits.leaveOut(t) // a corrected list holds nothing that is refused
 		case t.Name != "" && !strings.Contains(t.Name, "."):
 			c.sayAt(ruleSingle, Warning, t, "has one label only, which devices ask nobody but the gateway for",
 				"write the name with its domain")

@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"net/netip"
@@ -13,13 +14,16 @@ import (
 // Looked is a listed name and what DNS said about it. The look-ups are the
 // caller's.
 type Looked struct {
-	// Name is an exact name of the list.
+	// Name is an exact name of the list or of the web domains, normalised.
 	Name string
 	// Inside is what the gateway resolves it to, Outside what public DNS does.
 	Inside, Outside []netip.Addr
+	// Pinned says that Inside stands in the file, so that no server was asked.
+	Pinned bool
 	// InsideErr and OutsideErr are why there are no addresses. A *net.DNSError
-	// that says not found tells a name that is not there from a server that is
-	// silent.
+	// tells a name that is not there (IsNotFound) from servers that are silent
+	// (IsTimeout) or give no answer for another reason (IsTemporary); its Err is
+	// the cause alone, which is shown.
 	InsideErr, OutsideErr error
 	// Refused are those of Inside that the gateway's address rules let no tunnel
 	// to, and Why is what they say of the first.
@@ -27,22 +31,92 @@ type Looked struct {
 	Why     string
 }
 
-// CheckNames judges what the names of a list resolved to. A name that only the
-// inside knows is as it should be. Findings are in a fixed order.
-func CheckNames(names []Looked) []Finding {
+// maxCause bounds what a resolver or the address rules say, in bytes.
+const maxCause = 400
+
+// CheckNames judges what the names of a policy resolved to. A name that only the
+// inside knows is as it should be. Where no server answered for any name, one
+// finding says so in place of one for each. Findings are in a fixed order.
+func CheckNames(s policy.Spec, looked []Looked) []Finding {
+	if mute := muteInside(looked); mute != nil {
+		return []Finding{{
+			Rule: ruleUnresolved, Severity: Error, Index: -1,
+			Problem: "no name can be resolved: " + whyNot(mute),
+			Fix:     "see that this machine can reach its DNS servers, and that they serve it",
+		}}
+	}
 	var all []Finding
-	for _, l := range names {
-		all = append(all, l.check()...)
+	if mute := muteOutside(looked); mute != nil {
+		all = append(all, Finding{
+			Rule: ruleNotCompared, Severity: Warning, Index: -1,
+			Problem: "inside and outside are not compared, for public DNS gave no answer: " + whyNot(mute),
+			Fix:     "try it where public DNS can be reached",
+		})
+	}
+	places := placesOf(s)
+	for _, l := range looked {
+		at, listed := places[l.Name]
+		if !listed {
+			at = target{field: "background_services", index: -1}
+		}
+		all = append(all, l.check(at)...)
 	}
 	sortFindings(all)
 	return all
 }
 
-func (l Looked) check() []Finding {
+// placesOf says where each exact name is listed first.
+func placesOf(s policy.Spec) map[string]target {
+	places := make(map[string]target)
+	for _, t := range slices.Concat(services(s.Services), webDomains(s.WebDomains)) {
+		if _, seen := places[t.Name]; !seen && !t.Wildcard && t.Name != "" {
+			places[t.Name] = t
+		}
+	}
+	return places
+}
+
+// muteInside is the failure of the gateway's DNS servers, if they were asked for
+// names and had an answer for none; else nil.
+func muteInside(looked []Looked) error {
+	var first error
+	for _, l := range looked {
+		switch {
+		case l.Pinned:
+		case !noAnswer(l.InsideErr):
+			return nil
+		case first == nil:
+			first = l.InsideErr
+		}
+	}
+	return first
+}
+
+// muteOutside is muteInside for public DNS.
+func muteOutside(looked []Looked) error {
+	for _, l := range looked {
+		if !noAnswer(l.OutsideErr) {
+			return nil
+		}
+	}
+	if len(looked) == 0 {
+		return nil
+	}
+	return looked[0].OutsideErr
+}
+
+// noAnswer tells servers that are silent or at a loss from those that answer, be
+// it with nonsense.
+func noAnswer(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && (dns.IsTimeout || dns.IsTemporary)
+}
+
+func (l Looked) check(at target) []Finding {
 	var all []Finding
 	say := func(rule string, severity Severity, problem, fix string) {
 		all = append(all, Finding{
-			Rule: rule, Severity: severity, Field: "background_services", Index: -1,
+			Rule: rule, Severity: severity, Field: at.field, Index: at.index, Entry: at.entry, Column: at.column,
 			Problem: printable(l.Name) + " " + problem, Fix: fix,
 		})
 	}
@@ -51,7 +125,7 @@ func (l Looked) check() []Finding {
 		say(ruleUnresolved, Error, "is not resolved by the gateway: "+whyNot(l.InsideErr)+outsideHas(outside),
 			"correct the name, pin it under splitdns.hosts, or name DNS servers that know it under splitdns.zones")
 	} else if refused := plainSet(l.Refused); len(refused) == len(inside) {
-		say(ruleRefused, Error, "leads to "+addresses(refused)+", where no tunnel may: "+printable(l.Why),
+		say(ruleRefused, Error, "leads to "+addresses(refused)+", where no tunnel may: "+printableTo(l.Why, maxCause),
 			"allow the network in a zone that the name itself is in, pin the name under splitdns.hosts, or mend its DNS")
 	} else if l.OutsideErr == nil && len(outside) > 0 && !overlap(inside, outside) {
 		say(ruleDiffers, Warning, "is "+addresses(inside)+" inside and "+addresses(outside)+" outside: "+
@@ -98,17 +172,24 @@ func outsideHas(outside []netip.Addr) string {
 	return " (public DNS says " + addresses(outside) + ")"
 }
 
-// whyNot tells a missing name from a failing server, without repeating what
-// servers sent.
+// whyNot tells a missing name from a failing server, by the cause alone: the name
+// stands before it.
 func whyNot(err error) string {
 	var dns *net.DNSError
 	switch {
 	case err == nil:
 		return "it has no address"
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return "there is no such name"
-	case errors.As(err, &dns) && dns.IsTimeout:
-		return "no DNS server answered in time"
+	case !errors.As(err, &dns):
+		return strings.TrimSpace(printableTo(err.Error(), maxCause))
 	}
-	return "the look-up failed, " + strings.TrimSpace(printable(err.Error()))
+	cause := strings.TrimSpace(printableTo(dns.Err, maxCause))
+	switch {
+	case dns.IsNotFound:
+		return cmp.Or(cause, "no such name")
+	case dns.IsTimeout:
+		return "no DNS server answered in time (" + cause + ")"
+	case dns.IsTemporary:
+		return "no DNS server gave an answer (" + cause + ")"
+	}
+	return cause
 }

@@ -39,8 +39,10 @@ func factsErrorAt(data []byte, offset int, key, problem string) *FactsError {
 }
 
 // printable bounds text from a file and makes it safe to show.
-func printable(s string) string {
-	const most = 80
+func printable(s string) string { return printableTo(s, 80) }
+
+// printableTo is printable with another bound, in bytes, for whole sentences.
+func printableTo(s string, most int) string {
 	cut := len(s) > most
 	if cut {
 		s = s[:most]

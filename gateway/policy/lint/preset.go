@@ -37,8 +37,9 @@ type Expansion struct {
 	Reading string `json:"reading"`
 	// Entries are the list, each with its reason.
 	Entries []Entry `json:"entries"`
-	// Spec is a policy with the list and the settings that it implies.
-	Spec policy.Spec `json:"spec"`
+	// Spec is a policy with the list and the settings that it implies. In JSON it
+	// is "policy", with the keys of the configuration file.
+	Spec policy.Spec `json:"-"`
 	// Other is the list after another reading of the manuals, where there are
 	// two; else nil.
 	Other *Reading `json:"other,omitempty"`
@@ -85,6 +86,7 @@ func Expand(p Preset, facts *Facts) (Expansion, error) {
 	x.ios, x.android = p.Platform != "android", p.Platform != "ios"
 	x.mail()
 	x.around()
+	x.cloud()
 	out := Expansion{Reading: "the administration guide's table", Entries: x.entries, Notes: x.notes}
 	if p.Mailboxes == inCloud && !x.ios {
 		out.Other = x.asOnIOS()
@@ -159,6 +161,22 @@ func (x *expander) on(only ...bool) string {
 		return "iOS: "
 	}
 	return ""
+}
+
+// cloud notes what goes with mailboxes in Exchange Online.
+func (x *expander) cloud() {
+	if x.Mailboxes == hybrid && x.SplitTunnel != "on" {
+		var entries []string
+		for _, name := range slices.Concat(x.facts.TrustedExchangeOnline.Hosts, x.facts.TrustedADFS.Hosts) {
+			entries = append(entries, serviceOf(hostOf(name), x.facts.port(HTTPS)).String())
+		}
+		x.notes = append(x.notes, "with split tunnel off everything comes to the gateway, so "+several(entries)+
+			" belong on the list too, if the app goes to mailboxes in Exchange Online")
+	}
+	if x.Mailboxes == inCloud && x.Region != "" {
+		x.notes = append(x.notes, "push by the listener service rests on EWS, which Exchange Online blocks from "+string(x.facts.EWS.Blocked)+
+			" on unless the tenant allows the app, and takes away on "+string(x.facts.EWS.Gone))
+	}
 }
 
 // around adds what does not depend on where mailboxes are.

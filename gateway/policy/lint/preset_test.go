@@ -96,7 +96,7 @@ func TestPresetNamesWhatIsMissing(t *testing.T) {
 		{lint.Preset{Mailboxes: "hybrid", Platform: "android", Exchange: mail}, "adfs"},
 		{lint.Preset{Mailboxes: "exchange_online", Platform: "android"}, "exchange"},
 		{lint.Preset{Mailboxes: "exchange_online", Exchange: mail}, "adfs"},
-		{lint.Preset{Mailboxes: "hybrid", Platform: "ios", Exchange: mail, TravelerPlain: true}, "traveler"},
+		{lint.Preset{Mailboxes: "hybrid", Platform: "ios", Exchange: mail, TravelerPlain: true}, "traveler_plain"},
 		{lint.Preset{Mailboxes: "on_premises", Platform: "windows", Exchange: mail}, "platform"},
 		{lint.Preset{Mailboxes: "on_premises", Exchange: mail, SplitTunnel: "reverse"}, "split_tunnel"},
 		{lint.Preset{Mailboxes: "on_premises", Exchange: mail, Region: "mars"}, "region"},

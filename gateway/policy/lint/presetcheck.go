@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sallyport/sallyport/gateway/policy"
@@ -12,7 +13,7 @@ import (
 // PresetError says which input is missing or unusable.
 type PresetError struct {
 	// Input is the field in lower case: mailboxes, platform, exchange, ews,
-	// adfs, region, traveler, ldap or split_tunnel.
+	// adfs, region, traveler_plain, ldap, ldaps or split_tunnel; or "the list".
 	Input string
 	// Err says what it needs.
 	Err error
@@ -26,19 +27,22 @@ func (e *PresetError) Unwrap() error { return e.Err }
 
 // check judges the inputs: each by itself, then what the table needs.
 func (p Preset) check(facts *Facts) error {
+	if p.SplitTunnel == "reverse" {
+		return &PresetError{"split_tunnel", errors.New("no manual says what to list with reverse; make the list with on or off, and try on your devices what reverse needs")}
+	}
 	words := []struct {
 		input, value string
 		known        []string
+		more         string
 	}{
-		{"mailboxes", p.Mailboxes, []string{onPremises, hybrid, inCloud}},
-		{"platform", p.Platform, []string{"", "ios", "android"}},
-		{"region", p.Region, []string{"", "americas", "emea", "apac"}},
-		{"split_tunnel", p.SplitTunnel, []string{"", "on", "off"}}, // what reverse wants listed, no manual says
+		{"mailboxes", p.Mailboxes, []string{onPremises, hybrid, inCloud}, ""},
+		{"platform", p.Platform, []string{"", "ios", "android"}, "; leave it out for both"},
+		{"region", p.Region, []string{"", "americas", "emea", "apac"}, ""},
+		{"split_tunnel", p.SplitTunnel, []string{"", "on", "off"}, ""},
 	}
 	for _, w := range words {
 		if !slices.Contains(w.known, w.value) {
-			known := strings.Join(slices.DeleteFunc(w.known, func(s string) bool { return s == "" }), ", ")
-			return &PresetError{w.input, errors.New("needs one of " + known)}
+			return &PresetError{w.input, errors.New(needs(w.known, w.value) + w.more)}
 		}
 	}
 	lists := []struct {
@@ -48,11 +52,27 @@ func (p Preset) check(facts *Facts) error {
 	for _, l := range lists {
 		for i, name := range l.names {
 			if err := usable(name); err != nil {
-				return &PresetError{l.input, fmt.Errorf("name %d: %w", i+1, err)}
+				return &PresetError{l.input, fmt.Errorf("%q (name %d) %w", printable(name), i+1, err)}
 			}
 		}
 	}
 	return p.checkNeeds(facts)
+}
+
+// needs names the choices, what was given, and which choice may have been meant.
+func needs(known []string, given string) string {
+	known = slices.DeleteFunc(slices.Clone(known), func(s string) bool { return s == "" })
+	last := len(known) - 1
+	text := "needs " + strings.Join(known[:last], ", ") + " or " + known[last]
+	if given == "" {
+		return text
+	}
+	text += ", not " + strconv.Quote(printable(given))
+	spelt := strings.ReplaceAll(given, "-", "_")
+	if i := slices.IndexFunc(known, func(s string) bool { return strings.EqualFold(s, spelt) }); i >= 0 {
+		text += "; did you mean " + known[i] + "?"
+	}
+	return text
 }
 
 // normalised brings every name into its one spelling. They have been judged.
@@ -83,9 +103,14 @@ func notEmpty(s string) []string {
 // usable tells whether a name can be listed and dialled.
 func usable(name string) error {
 	host, err := policy.ParseHost(name)
+	if bare, _, ok := strings.Cut(name, ":"); err != nil && ok {
+		if _, bareErr := policy.ParseHost(bare); bareErr == nil {
+			return fmt.Errorf("has a port; write %s, the ports are added", bare)
+		}
+	}
 	switch {
 	case err != nil:
-		return err
+		return fmt.Errorf("is no host: %w", err)
 	case privateAddress(host.Addr):
 		return errors.New("is no public address; give a name, and pin it under splitdns.hosts")
 	}
@@ -100,7 +125,9 @@ func (p Preset) checkNeeds(facts *Facts) error {
 	}
 	switch {
 	case p.TravelerPlain && p.Mailboxes != onPremises:
-		return &PresetError{"traveler", errors.New("goes with mailboxes on_premises only")}
+		return &PresetError{"traveler_plain", errors.New("goes with mailboxes on_premises only, not " + p.Mailboxes)}
+	case p.LDAPS && len(p.LDAP) == 0:
+		return &PresetError{"ldaps", errors.New("says how the internal directory is asked, and none is named; name it with ldap")}
 	case len(p.Exchange) == 0 && p.Mailboxes != inCloud:
 		return missing("exchange", "the Exchange host on premises")
 	case len(p.Exchange) == 0 && android:

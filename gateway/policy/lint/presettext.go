@@ -1,7 +1,9 @@
 package lint
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -20,11 +22,32 @@ func (e Expansion) String() string {
 	for _, note := range e.Notes {
 		fmt.Fprintf(&b, "#\n# Note: %s.\n", note)
 	}
-	b.WriteString("gateway:\n  policy:\n")
-	for _, setting := range e.settings() {
-		fmt.Fprintf(&b, "    %s: %s\n", setting[0], setting[1])
+	b.WriteString("#\n# Merge this into the gateway section of your file:\ngateway:\n  policy:\n")
+	for _, s := range e.settings() {
+		switch value := s.value.(type) {
+		case []string:
+			fmt.Fprintf(&b, "    %s: [%s]\n", s.key, strings.Join(value, ", "))
+		case string:
+			if s.key == "split_tunnel" { // on and off are no texts to every reader of YAML
+				value = strconv.Quote(value)
+			}
+			fmt.Fprintf(&b, "    %s: %s\n", s.key, value)
+		}
 	}
 	return b.String()
+}
+
+// MarshalJSON writes the policy with the keys of the configuration file.
+func (e Expansion) MarshalJSON() ([]byte, error) {
+	type plain Expansion
+	policy := make(map[string]any)
+	for _, s := range e.settings() {
+		policy[s.key] = s.value
+	}
+	return json.Marshal(struct {
+		plain
+		Policy map[string]any `json:"policy"`
+	}{plain(e), policy})
 }
 
 func writeEntries(b *strings.Builder, entries []Entry) {
@@ -37,35 +60,31 @@ func writeEntries(b *strings.Builder, entries []Entry) {
 	}
 }
 
-// settings are the keys and values of the policy that are not empty. Names are
-// normalised and the rest are words of ours, so that nothing needs quoting but
-// on and off.
-func (e Expansion) settings() [][2]string {
+// setting is a key of the policy and its value, a string or a []string.
+type setting struct {
+	key   string
+	value any
+}
+
+// settings are those of the policy that are not empty. Names are normalised and
+// the rest are words of ours, so that they need no quoting.
+func (e Expansion) settings() []setting {
 	s, c := e.Spec, e.Spec.Console
-	list := func(items []string) string {
-		if len(items) == 0 {
-			return ""
-		}
-		return "[" + strings.Join(items, ", ") + "]"
-	}
-	var given [][2]string
-	for _, setting := range [][2]string{
+	return slices.DeleteFunc([]setting{
 		{"network_access", s.NetworkAccess},
 		{"mailboxes", c.Mailboxes},
-		{"platforms", list(c.Platforms)},
-		{"exchange_server", list(s.ExchangeServers)},
+		{"platforms", c.Platforms},
+		{"exchange_server", s.ExchangeServers},
 		{"background_services", s.Services},
 		{"ews_host", s.EWSHost},
 		{"push_region", s.PushRegion},
-		{"split_tunnel", strconv.Quote(s.SplitTunnel)},
+		{"split_tunnel", s.SplitTunnel},
 		{"split_dns", s.SplitDNS},
-		{"trusted_exchange_online", list(c.TrustedExchangeOnline)},
-		{"trusted_adfs", list(c.TrustedADFS)},
-		{"ldap_servers", list(c.LDAPServers)},
-	} {
-		if setting[1] != "" {
-			given = append(given, setting)
-		}
-	}
-	return given
+		{"trusted_exchange_online", c.TrustedExchangeOnline},
+		{"trusted_adfs", c.TrustedADFS},
+		{"ldap_servers", c.LDAPServers},
+	}, func(one setting) bool {
+		list, is := one.value.([]string)
+		return one.value == "" || is && len(list) == 0
+	})
 }

@@ -40,6 +40,7 @@ const (
 	ruleRefused        = "name-leads-nowhere"
 	ruleDiffers        = "name-differs-outside"
 	rulePrivateOutside = "name-private-outside"
+	ruleNotCompared    = "names-not-compared"
 )
 
 // Rule describes a rule for people.
@@ -105,5 +106,6 @@ func Rules() []Rule {
 		{ruleRefused, one(Error), "online: all addresses of a listed name are such that the gateway refuses them", gateway},
 		{ruleDiffers, one(Warning), "online: a listed name has other addresses outside than inside", dns},
 		{rulePrivateOutside, one(Warning), "online: public DNS answers with an address that is not public", dns},
+		{ruleNotCompared, one(Warning), "online: public DNS gave no answer, so inside and outside are not compared", dns},
 	}
 }

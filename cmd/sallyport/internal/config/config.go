@@ -18,6 +18,11 @@ type Option func(*reader)
 // anybody else.
 func AllowPortZero(r *reader) { r.allowPort0 = true }
 
+// WithoutSecrets takes files of secrets that are not there, and their
+// certificates, for granted. It is for commands that judge a file on its way:
+// out of version control, or on a machine that does not run it.
+func WithoutSecrets(r *reader) { r.withoutSecrets = true }
+
 // Load reads the file at path. Relative paths in it are relative to its
 // folder. The Config is nil if there are errors; there may be warnings beside
 // a good one.
@@ -102,6 +107,20 @@ func (c *Config) At(key string, severity Severity, message string) Diagnostic {
 	return Diagnostic{
 		File: c.file, Line: max(p.line, 1), Column: max(p.column, 1), Key: key, Severity: severity, Message: message,
 	}
+}
+
+// Sound reports whether the key, and all below it, were understood: a setting
+// that was refused has its zero value, and would be judged as one that is not
+// there. What is wrong within a text, such as a list of services, or with settings
+// beside each other, is another matter.
+func (c *Config) Sound(key string) bool {
+	for path, p := range c.places {
+		below, is := strings.CutPrefix(path, key)
+		if p.bad && is && (below == "" || below[0] == '.' || below[0] == '[') {
+			return false
+		}
+	}
+	return true
 }
 
 // AtColumn is At for a place within a text, a column that counts its characters

@@ -11,13 +11,15 @@ import (
 
 // reader turns one file into a Config and collects what there is to say.
 type reader struct {
-	file        string
-	base        string
-	allowPort0  bool
-	lines       []string
-	diagnostics Diagnostics
-	places      map[string]place
-	fileTests   []fileTest
+	file       string
+	base       string
+	allowPort0 bool
+	// withoutSecrets is the option of that name.
+	withoutSecrets bool
+	lines          []string
+	diagnostics    Diagnostics
+	places         map[string]place
+	fileTests      []fileTest
 }
 
 // place is where a key is, or where it would be.
@@ -81,6 +83,9 @@ func (r *reader) decode(n *yaml.Node, v reflect.Value, at key, tag reflect.Struc
 		return
 	case n.Kind == yaml.ScalarNode && r.decodeScalar(n, v, at, tag):
 		return
+	case n.Kind == yaml.SequenceNode && tag.Get("is") == "services":
+		r.reject(n, at, "is a list; write it as one text: "+oneText(n))
+		return
 	case isScalarType(v.Type()):
 		r.reject(n, at, "needs "+wants(v.Type(), tag))
 		return
@@ -123,8 +128,13 @@ func (r *reader) decodeSection(n *yaml.Node, v reflect.Value, at key) {
 	seen := r.keysOf(n, at)
 	for _, pair := range seen {
 		if !containsField(fields, pair.name) {
-			message := "unknown key" + hint(pair, n, names, at)
-			r.add(pair.key.Line, pair.key.Column, at.child(shown(pair.name)).path, Error, message)
+			message := "unknown key"
+			if len(r.diagnostics) < maxDiagnostics { // a hint costs far more than the rest
+				message += hint(pair, n, names, at)
+			}
+			unknown := at.child(shown(pair.name)).path
+			r.add(pair.key.Line, pair.key.Column, unknown, Error, message)
+			r.markBad(unknown) // it may be a setting, misspelt
 		}
 	}
 	for _, f := range fields {

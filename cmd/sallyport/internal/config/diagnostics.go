@@ -36,10 +36,14 @@ type Diagnostic struct {
 	Severity Severity `json:"severity"`
 	// Message says what is wrong and what to write instead, without the key.
 	Message string `json:"message"`
+	// Fix is what to do, where Message does not say it, and Rule the name of the
+	// rule that found it, where it has one.
+	Fix  string `json:"fix,omitempty"`
+	Rule string `json:"rule,omitempty"`
 }
 
-// String returns "file:line:column: key: message", with "warning: " before the
-// key if it is one.
+// String returns "file:line:column: key: message; fix (rule)", with "warning: "
+// before the key if it is one.
 func (d Diagnostic) String() string {
 	var b strings.Builder
 	b.WriteString(d.File + ":" + strconv.Itoa(d.Line) + ":" + strconv.Itoa(d.Column) + ": ")
@@ -50,6 +54,12 @@ func (d Diagnostic) String() string {
 		b.WriteString(d.Key + ": ")
 	}
 	b.WriteString(d.Message)
+	if d.Fix != "" {
+		b.WriteString("; " + d.Fix)
+	}
+	if d.Rule != "" {
+		b.WriteString(" (" + d.Rule + ")")
+	}
 	return b.String()
 }
 

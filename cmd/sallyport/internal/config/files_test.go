@@ -120,3 +120,25 @@ func TestReadingWritesNothing(t *testing.T) {
 		t.Errorf("%q, %v", found, err)
 	}
 }
+
+// A file that is judged where it does not run lacks its secrets, and what else it
+// lacks is a mistake all the same.
+func TestWithoutSecrets(t *testing.T) {
+	text := edit(t, "certs: {mode: dev}", "certs: {mode: files, files: [{cert: gateway.pem, key: gateway.key}]}")
+	dir := t.TempDir()
+	if got := said(text, dir, WithoutSecrets); got != nil {
+		t.Errorf("got %q", got)
+	}
+	if got := said(text, dir); len(got) != 3 {
+		t.Errorf("without the option: got %q", got)
+	}
+	text = edit(t, "authorities: [local]", "authorities: [local]\n  facts: facts.json")
+	want := []string{"f:9:10: gateway.facts: no such file: DIR/facts.json"}
+	if got := said(text, dir, WithoutSecrets); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	write(t, dir, "enrolment.key", newKey(), 0o644)
+	if got := said(minimal, dir, WithoutSecrets); len(got) != 1 || !strings.Contains(got[0], "is open to others") {
+		t.Errorf("a secret that lies open: got %q", got)
+	}
+}

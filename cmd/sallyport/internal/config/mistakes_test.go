@@ -73,6 +73,9 @@ func TestMistakes(t *testing.T) {
 		{certs, certs + "\nsplitdns: {hosts: {a.example: []}}", []string{"f:11:20: splitdns.hosts.a.example: is required: at least one address"}},
 		{certs, certs + "\nsplitdns: {hosts: {a.example: [10.0.0.1], A.example.: [10.0.0.1]}}", []string{"f:11:43: splitdns.hosts.a.example: is the same name as one above, in another spelling"}},
 
+		{"{background_services: " + list + "}", "{background_services: [mail.corp.example:443, 'ADFS.corp.example']}", []string{"f:9:33: gateway.policy.background_services: is a list; write it as one text: mail.corp.example:443,adfs.corp.example:443"}},
+		{"{background_services: " + list + "}", "{background_services: [a.example:443, {b.example: 443}]}", []string{"f:9:33: gateway.policy.background_services: is a list; write it as one text: mail.example.com:443,ews.example.com:443"}},
+
 		// The allow-list, to the very character.
 		{list, "a.example:443,b.example:443", []string{"f:9:47: gateway.policy.b.example:443: unknown key; between braces, quote a value that has commas"}},
 		{"policy: {background_services: " + list + "}", "policy:\n    background_services: a.example:443,b.example", []string{"f:10:49: gateway.policy.background_services: entry 2 has no port; write b.example:443; the corrected list is a.example:443,b.example:443"}},
@@ -84,19 +87,21 @@ func TestMistakes(t *testing.T) {
 		// Policies, each in its place, and all together.
 		{list, `"mail.example.com:443", web_domains: [sso.example.com]`, []string{"f:9:71: gateway.policy.web_domains[0]: belongs to network_access web_sso; list host:port in background_services, or leave it out"}},
 		{list, `"mail.example.com:443", network_access: web_sso, web_domains: [sso.example.com, "*.com"]`, []string{"f:9:113: gateway.policy.web_domains[1]: is too wide; a wildcard needs a domain of two labels at least, as in *.example.com:443"}},
-		{list, `"mail.example.com:443", ldap_servers: ["ldap.example.com"]`, []string{"f:9:72: gateway.policy.ldap_servers[0]: has no port; write ldap.example.com:443"}},
+		{list, `"mail.example.com:443", ldap_servers: ["ldap.example.com"]`, []string{"f:9:72: gateway.policy.ldap_servers[0]: has no port; write ldap.example.com:389, or ldap.example.com:636 for TLS"}},
 		{list, `"mail.example.com:443", services_gateway: "gateway.example.com"`, []string{"f:9:75: gateway.policy.services_gateway: has no port; write gateway.example.com:443"}},
 		{fqdn, fqdn + "\n  policies: {lab: {match: {groups: [lab]}, background_services: 'a.example:443, b.example:443'}}", []string{"f:7:80: gateway.policies.lab.background_services: entry 2 holds a blank; write the list without blanks; the corrected list is a.example:443,b.example:443"}},
 		{fqdn, fqdn + "\n  policies: {default: {background_services: 'a.example:443'}}", []string{"f:7:14: gateway.policies.default: is the name of the policy that holds where no other does; choose another"}},
 		{fqdn, fqdn + "\n  policies:\n    all: {match: {apps: [Secure Mail]}, background_services: 'a.example:443'}\n    few: {match: {apps: [secure mail], groups: [lab]}, background_services: 'b.example:443'}", []string{"f:9:11: gateway.policies.few.match: matches no ticket that does not go to all before; put it in front, or match less there"}},
 
 		// Zones.
-		{certs, certs + "\nsplitdns: {zones: [{servers: [10.0.0.53]}]}", []string{"f:11:20: splitdns.zones[0].suffix: is required: the zone's name, such as corp.example.com"}},
+		{certs, certs + "\nsplitdns: {zones: [{servers: [193.9.9.9]}]}", []string{"f:11:20: splitdns.zones[0].suffix: is required: the zone's name, such as corp.example.com"}},
 		{certs, certs + "\nsplitdns: {zones: [{suffix: a.example}]}", []string{"f:11:20: splitdns.zones[0]: has neither servers nor allow, and so no effect; add one of them"}},
 		{certs, certs + "\nsplitdns: {zones: [{suffix: a.example, servers: [dns.example]}]}", []string{"f:11:50: splitdns.zones[0].servers[0]: server \"dns.example\": \"dns.example\" is no IP address: a name server is given by its address, for nobody could look up its name"}},
 		{certs, certs + "\nsplitdns: {zones: [{suffix: a.example, servers: ['https://dns.example/q']}], public: ['ftp://10.0.0.53']}", []string{"f:11:50: splitdns.zones[0].servers[0]: server \"https://dns.example/q\": \"dns.example\" is no IP address: a name server is given by its address, for nobody could look up its name", "f:11:87: splitdns.public[0]: server \"ftp://10.0.0.53\": the network is udp, tcp, tls or https, not \"ftp\""}},
-		{certs, certs + "\nsplitdns: {zones: [{suffix: a.example, servers: [10.0.0.53]}, {suffix: A.Example., allow: [10.0.0.0/8]}]}", []string{"f:11:72: splitdns.zones[1].suffix: another zone has this suffix already"}},
+		{certs, certs + "\nsplitdns: {zones: [{suffix: a.example, servers: [193.9.9.9]}, {suffix: A.Example., allow: [10.0.0.0/8]}]}", []string{"f:11:72: splitdns.zones[1].suffix: another zone has this suffix already"}},
 		{certs, certs + "\nsplitdns: {zones: [{suffix: a.example, allow: [127.0.0.0/8, 10.0.0.1/8]}]}", []string{"f:11:48: warning: splitdns.zones[0].allow[0]: 127.0.0.0/8 holds no private address, so it opens nothing: public ones are open, and loopback and link-local ones need splitdns.hosts", "f:11:61: splitdns.zones[0].allow[1]: is an address within a network; write 10.0.0.0/8 for the network"}},
+		{certs, certs + "\nsplitdns: {zones: [{suffix: a.example, servers: [10.0.0.53]}]}", []string{"f:11:20: warning: splitdns.zones[0]: has servers inside and no allow, so its names may lead to public addresses only; if they are private, add their networks, such as allow: [10.0.0.0/8]"}},
+		{certs, certs + "\nsplitdns: {zones: [{suffix: a.example, servers: [9.9.9.9], allow: [0.0.0.0/0]}]}", []string{"f:11:68: warning: splitdns.zones[0].allow[0]: opens every private address there is to the names of the zone; name the networks that they are in"}},
 		{certs, certs + "\nsplitdns: {nat64: ['64:ff9b:1::/95', 10.0.0.0/8]}", []string{"f:11:20: splitdns.nat64[0]: needs an IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits (RFC 6052)", "f:11:38: splitdns.nat64[1]: needs an IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits (RFC 6052)"}},
 		{certs, certs + "\nsplitdns: {cache: {entries: -1}, timeout: 1m}", []string{"f:11:29: splitdns.cache.entries: needs a whole number from 0 to 1000000", "f:11:43: splitdns.timeout: needs a duration from 100ms to 30s"}},
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -188,10 +189,14 @@ func TestLoad(t *testing.T) {
 }
 
 func TestErr(t *testing.T) {
-	warning := Diagnostic{"f", 2, 1, "admin", Warning, "is not built yet"}
-	mistake := Diagnostic{"f", 1, 1, "node", Error, "needs a name"}
+	warning := Diagnostic{File: "f", Line: 2, Column: 1, Key: "admin", Severity: Warning, Message: "is not built yet"}
+	mistake := Diagnostic{File: "f", Line: 1, Column: 1, Key: "node", Severity: Error, Message: "needs a name"}
 	if err := (Diagnostics{warning}).Err(); err != nil {
 		t.Errorf("a warning became the error %v", err)
+	}
+	found := Diagnostic{File: "f", Line: 1, Column: 2, Key: "k", Severity: Warning, Message: "is odd", Fix: "leave it out", Rule: "odd"}
+	if want := "f:1:2: warning: k: is odd; leave it out (odd)"; found.String() != want {
+		t.Errorf("got %s, want %s", found, want)
 	}
 	var invalid *InvalidError
 	err := Diagnostics{mistake, warning}.Err()
@@ -224,6 +229,52 @@ func TestAt(t *testing.T) {
 	} {
 		if got := c.At(key, Warning, "m").String(); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// A file full of unknown keys is not searched for what each of them may mean.
+func TestManyUnknownKeys(t *testing.T) {
+	const many = 10 * maxDiagnostics
+	var text strings.Builder
+	for i := range many {
+		fmt.Fprintf(&text, "nodes%d: x\n", i)
+	}
+	_, diagnostics := Parse("f", []byte(text.String()), t.TempDir())
+	hints := 0
+	for _, d := range diagnostics {
+		if strings.Contains(d.Message, "did you mean node?") {
+			hints++
+		}
+	}
+	if hints == 0 || len(diagnostics) != maxDiagnostics+1 {
+		t.Errorf("%d hints in %d diagnostics", hints, len(diagnostics))
+	}
+	if n := testing.AllocsPerRun(1, func() { Parse("f", []byte(text.String()), t.TempDir()) }); n > 100*many {
+		t.Errorf("%.0f allocations", n)
+	}
+}
+
+func TestSound(t *testing.T) {
+	const list = `"mail.example.com:443"`
+	for with, want := range map[string]bool{
+		list:                                  true,
+		`"mail.example.com"`:                  true, // a text, and its grammar is another's to judge
+		list + ", exchange_server: mail.a":    true,
+		"[mail.example.com:443]":              false,
+		list + ", exchange_server: mail..a":   false,
+		list + ", exchange_server: [a, b..c]": false,
+		list + ", exchange_servers: mail.a":   false,
+		list + ", split_tunnel: sometimes":    false,
+		"":                                    false,
+	} {
+		dir := folder(t)
+		c, _ := examine("f", []byte(edit(t, list, with)), dir)
+		if got := c.Sound("gateway.policy"); got != want {
+			t.Errorf("%s: sound is %v", with, got)
+		}
+		if !c.Sound("gateway.pol") || !c.Sound("gateway.policies") {
+			t.Errorf("%s: what is beside it is unsound", with)
 		}
 	}
 }

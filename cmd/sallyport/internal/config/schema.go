@@ -221,7 +221,8 @@ type Authority struct {
 	// Cert and Key are a client certificate, beside the key or in its place.
 	Cert string `yaml:"cert" is:"file"`
 	Key  string `yaml:"key" is:"secret"`
-	// Policies lists the policies that its tickets may name.
+	// Policies lists the policies that its tickets may have, be they named or
+	// matched; default is gateway.policy. It is nil, which means all.
 	Policies []string `yaml:"policies"`
 }
 
@@ -233,7 +234,7 @@ type Policy struct {
 	// ticket without destination means.
 	ExchangeServer Several `yaml:"exchange_server" is:"host"`
 	// BackgroundServices is the allow-list, host:port,host:port without blanks.
-	BackgroundServices string `yaml:"background_services"`
+	BackgroundServices string `yaml:"background_services" is:"services"`
 	// EWSHost is where Exchange Web Services live; empty means the mail server.
 	EWSHost string `yaml:"ews_host" is:"host"`
 	// PushRegion is the listener service's region that the Exchange server

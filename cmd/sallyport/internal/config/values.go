@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -232,6 +233,28 @@ func hostName(text string) (name, problem string) {
 		return "", "needs a host name such as mail.example.com, not an address"
 	}
 	return host.Name, ""
+}
+
+// oneText is how a YAML list of services is written in the console's way, or an
+// example if that cannot be told.
+func oneText(n *yaml.Node) string {
+	const example = "mail.example.com:443,ews.example.com:443"
+	var entries []string
+	for _, item := range n.Content {
+		if item.Kind != yaml.ScalarNode {
+			return example
+		}
+		entries = append(entries, item.Value)
+	}
+	list := strings.Join(entries, ",")
+	var mistake *policy.ListError
+	if _, err := policy.ParseServices(list); errors.As(err, &mistake) {
+		list = mistake.Corrected
+	}
+	if list == "" || len(list) > maxShownList {
+		return example
+	}
+	return list
 }
 
 const nameRule = "needs 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit"

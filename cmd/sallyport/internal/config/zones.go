@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/splitdns/upstream"
 )
 
@@ -29,6 +30,9 @@ func (r *reader) checkZones(c *Config) {
 		if len(zone.Servers) == 0 && len(zone.Allow) == 0 {
 			r.say(at, "has neither servers nor allow, and so no effect; add one of them")
 		}
+		if slices.ContainsFunc(zone.Servers, isInside) && len(zone.Allow) == 0 && !r.bad(at+".allow") {
+			r.sayAs(Warning, at, "has servers inside and no allow, so its names may lead to public addresses only; if they are private, add their networks, such as allow: [10.0.0.0/8]")
+		}
 		for j, network := range zone.Allow {
 			r.checkAllow(item(at+".allow", j), network)
 		}
@@ -41,6 +45,12 @@ func (r *reader) checkZones(c *Config) {
 	}
 }
 
+// isInside tells whether a server has a private address.
+func isInside(text string) bool {
+	server, err := upstream.ParseServer(text)
+	return err == nil && policy.Classify(server.Addr.Addr()) == policy.Private
+}
+
 func (r *reader) checkServers(path string, servers []string) {
 	for i, text := range servers {
 		if at := item(path, i); !r.bad(at) {
@@ -51,19 +61,15 @@ func (r *reader) checkServers(path string, servers []string) {
 	}
 }
 
-// private is all that allow can open; the rest of what it might name needs no
-// opening, or cannot be opened by a zone.
-var private = []netip.Prefix{
-	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
-	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("198.18.0.0/15"),
-	netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("2001:2::/48"),
-}
-
 func (r *reader) checkAllow(path string, network netip.Prefix) {
-	if r.bad(path) || !network.IsValid() {
+	switch {
+	case r.bad(path) || !network.IsValid():
+		return
+	case network.Bits() == 0:
+		r.sayAs(Warning, path, "opens every private address there is to the names of the zone; name the networks that they are in")
 		return
 	}
-	if !slices.ContainsFunc(private, func(p netip.Prefix) bool { return p.Overlaps(network) }) {
+	if !policy.OverlapsPrivate(network) {
 		r.sayAs(Warning, path, fmt.Sprintf("%s holds no private address, so it opens nothing: public ones are open, and loopback and link-local ones need splitdns.hosts", network))
 	}
 }

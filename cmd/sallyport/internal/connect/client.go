@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/certs"
+	"github.com/sallyport/sallyport/splitdns/stub"
 	"github.com/sallyport/sallyport/tunnel"
 	"github.com/sallyport/sallyport/tunnel/socks"
 )
@@ -100,6 +101,15 @@ func (c *Client) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 	stream, err := c.open(ctx, host, uint16(port))
 	if err != nil {
 		return nil, err // a nil Stream in a net.Conn would not be nil
+	}
+	return stream, nil
+}
+
+// dialDNS opens a tunnel to the gateway's DNS.
+func (c *Client) dialDNS(ctx context.Context) (net.Conn, error) {
+	stream, err := c.open(ctx, stub.DeviceDNS, stub.DevicePort)
+	if err != nil {
+		return nil, err // as in Dial
 	}
 	return stream, nil
 }

@@ -21,6 +21,10 @@ const LocalUser = "sallyport"
 // has for a whole background sync.
 const setUpLimit = 30 * time.Second
 
+// requestLimit is how long an application may take of it until it has said, over
+// SOCKS5 or HTTP, who it is and where it wants to go.
+const requestLimit = 10 * time.Second
+
 // minPassword is the least length of a given password, in bytes.
 const minPassword = 16
 
@@ -69,14 +73,15 @@ type Config struct {
 	HTTPListen string
 	// DNSListen is where the DNS stub listens, UDP and TCP, as Listen.
 	DNSListen string
-	// SplitDNS says whose DNS the stub asks.
+	// SplitDNS says whose DNS is asked, by the stub and for what goes straight out.
 	SplitDNS DNSMode
 	// Suffixes are the zones that the gateway's DNS answers for: names, without
 	// a wildcard, that stand for themselves and every name below.
 	Suffixes []string
 	// LocalDNS is the host:port of the DNS server that this machine asks outside
 	// of the gateway; the host is an address. "" means the first server of
-	// /etc/resolv.conf for the stub, and this machine's resolver for connections.
+	// /etc/resolv.conf for the stub, and this machine's resolver for connections
+	// straight out and to the gateway.
 	LocalDNS string
 	// Hooks tell what happens.
 	Hooks Hooks
@@ -106,10 +111,14 @@ type Hooks struct {
 // Tunnel is the account of one set-up.
 type Tunnel struct {
 	Destination tunnel.Destination
-	Listed      bool // the destination is among Config.Services
-	Via         Via
-	Took        time.Duration
-	Err         error // nil if it stands
+	// Listed: the destination is among Config.Services, or on port 80 or 443 of
+	// Config.WebDomains where these count.
+	Listed bool
+	// NoList: there is nothing to be listed in, neither services nor web domains.
+	NoList bool
+	Via    Via
+	Took   time.Duration
+	Err    error // nil if it stands
 }
 
 // String is the line for the log. For a listed destination it reads as devices
@@ -119,15 +128,22 @@ func (t Tunnel) String() string {
 	switch {
 	case t.Via == Gateway && t.Listed:
 		line = fmt.Sprintf("AG policy Intercepting %v for STA tunneling", t.Destination)
+	case t.Via == Gateway && t.NoList:
+		line = fmt.Sprintf("%v goes to the gateway", t.Destination)
 	case t.Via == Gateway:
 		line = fmt.Sprintf("%v goes to the gateway, and is not on the list", t.Destination)
 	default:
 		line = fmt.Sprintf("%v goes straight out", t.Destination)
 	}
 	if t.Err != nil {
-		line += ": " + tunnel.SafeText(t.Err.Error(), 300)
+		line += ": " + oneLine(t.Err)
 	}
 	return line
+}
+
+// oneLine is an error for a line of the log. Joined ones have a line each.
+func oneLine(err error) string {
+	return tunnel.SafeText(strings.ReplaceAll(err.Error(), "\n", "; "), 300)
 }
 
 // newPassword takes the given password, or makes one of 130 random bits.
@@ -141,14 +157,21 @@ func newPassword(given string) (string, error) {
 	return given, nil
 }
 
+// The listeners as people name them who have to mend an address.
+const (
+	socksFlag = "--listen"
+	httpFlag  = "--http-listen"
+	dnsFlag   = "--dns-listen"
+)
+
 // checkLoopback refuses addresses that others could reach.
-func checkLoopback(address string) error {
+func checkLoopback(flag, address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("the local listener needs host:port: %w", err)
+		return fmt.Errorf("%s needs host:port: %w", flag, err)
 	}
 	if addr, err := netip.ParseAddr(host); err == nil && addr.Unmap().IsLoopback() || strings.EqualFold(host, "localhost") {
 		return nil
 	}
-	return fmt.Errorf("the local listener must be on loopback, such as 127.0.0.1; %q is not", host)
+	return fmt.Errorf("%s must be on loopback, such as 127.0.0.1; %q is not", flag, host)
 }

@@ -3,9 +3,11 @@ package connect
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
+	"time"
 
 	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/tunnel"
@@ -36,20 +38,72 @@ func (p *Proxy) connect(ctx context.Context, d tunnel.Destination) (tunnel.Strea
 	return stream, r, err
 }
 
-// straight goes past the gateway. A name gets its dot at the end, so that no
+// straight goes past the gateway. A name is looked up where the DNS stub would
+// ask for it; of the local DNS it is asked with a dot at its end, so that no
 // search list makes other names of it.
 func (p *Proxy) straight(ctx context.Context, host policy.Host, port uint16) (tunnel.Stream, error) {
-	switch {
-	case host.Addr.IsValid():
+	if host.Addr.IsValid() {
 		return p.dialDirect(ctx, host.String(), port)
-	case !isLocalhost(host.Name):
+	}
+	switch who := p.split.asks(host.Name); who {
+	case askItself:
+		return p.dialFirst(ctx, loopbacks[:], port)
+	case askLocal:
 		return p.dialDirect(ctx, host.Name+".", port)
+	case askGateway, askBoth:
+		return p.straightByGateway(ctx, who, host.Name, port)
 	}
-	stream, err := p.dialDirect(ctx, loopbacks[0].String(), port)
-	if err != nil {
-		stream, err = p.dialDirect(ctx, loopbacks[1].String(), port)
+	return nil, notFound(host.Name)
+}
+
+// straightByGateway connects to an address that the gateway's DNS gave. When
+// that has no answer, split DNS says whether the local one is asked.
+func (p *Proxy) straightByGateway(ctx context.Context, who asked, name string, port uint16) (tunnel.Stream, error) {
+	limit := answerLimit
+	if who == askBoth {
+		limit = gatewayLimit
 	}
-	return stream, err
+	looking, cancel := context.WithTimeout(ctx, limit)
+	addrs, err := p.inside.find(looking, name)
+	cancel()
+	if err == nil {
+		return p.dialFirst(ctx, addrs, port)
+	}
+	if who == askGateway || err.IsNotFound {
+		return nil, err
+	}
+	stream, localErr := p.dialDirect(ctx, name+".", port)
+	if localErr != nil {
+		return nil, fmt.Errorf("%w; before that, %v", localErr, err)
+	}
+	return stream, nil
+}
+
+// dialFirst tries the addresses in turn, each for its share of the time that is
+// left, and returns the first one's error when none is reached.
+func (p *Proxy) dialFirst(ctx context.Context, addrs []netip.Addr, port uint16) (tunnel.Stream, error) {
+	var first error
+	for n, addr := range addrs {
+		one, cancel := share(ctx, len(addrs)-n)
+		stream, err := p.dialDirect(one, addr.String(), port)
+		cancel()
+		if err == nil {
+			return stream, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, first
+}
+
+// share is the nth part of the time that ctx has left.
+func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	late, bounded := ctx.Deadline()
+	if !bounded {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(late)/time.Duration(n))
 }
 
 func (p *Proxy) dialDirect(ctx context.Context, host string, port uint16) (tunnel.Stream, error) {
@@ -59,7 +113,8 @@ func (p *Proxy) dialDirect(ctx context.Context, host string, port uint16) (tunne
 	}
 	stream, ok := conn.(tunnel.Stream)
 	if !ok {
-		return nil, errors.Join(errors.New("connection without half-close"), conn.Close())
+		_ = conn.Close()
+		return nil, errors.New("connection without half-close")
 	}
 	return stream, nil
 }

@@ -4,7 +4,7 @@
 // gateway or straight out, and opens tunnels; and it answers their DNS:
 //
 //	application ── SOCKS5, RFC 1929 ──→ ┐
-//	            ── HTTP proxy, Basic ─→ Proxy ── by way ──┬─→ straight out
+//	            ── HTTP proxy, Basic ─→ Proxy ── by way ──┬─→ straight out, names by asks
 //	                (loopback)                            └─→ Client
 //	            ── DNS, UDP and TCP ──→ names ── by asks ─┬─→ local DNS
 //	                                                      └─→ Client: DNS over TCP at
@@ -15,7 +15,8 @@
 //
 // One pure function, way, decides on a destination, by the first line of this
 // table that fits. Listed means by the gateway's own rules for names; web domains
-// are listed on ports 80 and 443. Split DNS has no say in it:
+// are listed on ports 80 and 443. Split DNS has no say in the way, only in what is
+// at its end:
 //
 //	split tunnel                    off        on         reverse
 //	network access unrestricted     straight   straight   straight
@@ -26,18 +27,16 @@
 //	all else, addresses included    gateway    straight   gateway
 //
 // What goes to the gateway is not resolved here: a name is handed on as the
-// application wrote it, an address as the same address. What goes straight out is
-// found by the local DNS, whatever split DNS says, since an address of the inside
-// would lead nowhere from there; no search list is applied, and localhost is
-// this machine. A host that cannot be read as a name or an address never goes
-// straight out. The gateway's own names are those that it is dialled by and that
-// its certificate has; an address is not one of them.
+// application wrote it, an address as the same address. A host that cannot be read
+// as a name or an address never goes straight out. The gateway's own names are
+// those that it is dialled by and that its certificate has; an address is not one
+// of them.
 //
 // # Whose DNS
 //
-// Another, asks, decides on a question to the stub, by the first line that fits.
-// The zones are the suffixes that the gateway's DNS answers for, at them and
-// below; the split tunnel has no say in it:
+// Another, asks, decides on a question to the stub, and on the name of what goes
+// straight out, by the first line that fits. The zones are the suffixes that the
+// gateway's DNS answers for, at them and below; the split tunnel has no say in it:
 //
 //	split DNS                       remote     local      both
 //	no host's name, dns.sallyport…  refused    refused    refused
@@ -54,9 +53,17 @@
 // rather: outside it would tell a name of the inside, or meet a stranger's. With
 // network access unrestricted everything is as if this program were not there.
 //
-// The local DNS is asked by UDP, from a fresh port and with a fresh id, and over
-// TCP if the answer is cut. The gateway's is asked through at most eight tunnels,
-// which are kept for 30 s after their last question.
+// An application that asks the stub and one that leaves its names to a proxy are
+// so led to the same place, and no name of a zone is told outside against the
+// mode. That place may be an address of the inside, reached straight out: a device
+// gets no other. The gateway is asked for both families then, an address of one is
+// an answer, and IPv4 is tried first. The local DNS is this machine's resolver
+// then, with its hosts file, unless Config says which server it is; no search list
+// is applied.
+//
+// For the stub, the local DNS is asked by UDP, from a fresh port and with a fresh
+// id, and over TCP if the answer is cut. The gateway's is asked through at most
+// eight tunnels, which are kept for 30 s after their last question.
 //
 // # What an application is told
 //
@@ -78,13 +85,15 @@
 //	no or wrong local password    (RFC 1929)  407
 //	a request read in two ways             400, 431
 //
+// An application has 10 s of the 30 s to say what it wants.
+//
 // # HTTP
 //
-// A head of at most 16 KiB has 10 s to come, is judged by stricter rules than
-// net/http's, and is then read by net/http. Each connection carries one request,
-// and each request in absolute form gets a tunnel of its own, without the headers
-// that concern one hop. What follows behind it is not read, so there is nothing
-// to smuggle. Bytes behind CONNECT go into the tunnel, once it stands.
+// A head of at most 16 KiB is judged by stricter rules than net/http's, and is
+// then read by net/http. Each connection carries one request, and each request in
+// absolute form gets a tunnel of its own, without the headers that concern one
+// hop. What follows behind it is not read, so there is nothing to smuggle. Bytes
+// behind CONNECT go into the tunnel, once it stands.
 //
 // The listener has the PAC file at /proxy.pac, without a password since browsers
 // fetch it so. It holds the rules and no secret; and because the rules have names

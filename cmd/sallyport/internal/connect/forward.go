@@ -34,7 +34,7 @@ func newForwarder(ctx context.Context, p *Proxy, addr net.Addr) *forwarder {
 	f := &forwarder{proxy: p, addr: addr, conns: make(chan net.Conn), closed: make(chan struct{}), served: make(chan struct{})}
 	server := &http.Server{
 		Handler:           f,
-		ReadHeaderTimeout: headLimit,
+		ReadHeaderTimeout: requestLimit,
 		MaxHeaderBytes:    maxHead,
 		ErrorLog:          log.New(io.Discard, "", 0), // it would hold what clients sent
 		BaseContext:       func(net.Listener) context.Context { return ctx },

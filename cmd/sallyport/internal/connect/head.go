@@ -63,6 +63,9 @@ func parseHead(head []byte) (*http.Request, error) {
 	if err != nil || request.ProtoMajor != 1 {
 		return nil, errHead // its own error may hold the request
 	}
+	if strings.Contains(request.RequestURI, "#") {
+		return nil, errTarget // there is no fragment in one, RFC 9112 section 3.2, and net/http would make it part of the path
+	}
 	return request, nil
 }
 

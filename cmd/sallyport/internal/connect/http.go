@@ -16,9 +16,6 @@ import (
 	"github.com/sallyport/sallyport/tunnel/socks"
 )
 
-// headLimit is how long a request's head may take to come.
-const headLimit = 10 * time.Second
-
 // PACPath is where the HTTP proxy's listener has its own PAC file.
 const PACPath = "/proxy.pac"
 
@@ -29,7 +26,7 @@ const challenge = `Basic realm="sallyport connect", charset="UTF-8"`
 // request: CONNECT, an absolute-form one for http, or one for the PAC file.
 func (p *Proxy) ServeHTTPProxy(ctx context.Context, ln net.Listener) error {
 	forwarding := newForwarder(ctx, p, ln.Addr())
-	err := p.serve(ctx, ln, func(ctx context.Context, app tunnel.Stream) {
+	err := p.serve(ctx, ln, p.slots, func(ctx context.Context, app tunnel.Stream) {
 		p.serveHTTP(ctx, app, forwarding)
 	})
 	forwarding.close()
@@ -40,7 +37,7 @@ func (p *Proxy) ServeHTTPProxy(ctx context.Context, ln net.Listener) error {
 // head before it is known who asks, but for what came in the same packets.
 func (p *Proxy) serveHTTP(ctx context.Context, app tunnel.Stream, forwarding *forwarder) {
 	began := time.Now()
-	_ = app.SetDeadline(began.Add(headLimit))
+	_ = app.SetDeadline(began.Add(requestLimit))
 	head, behind, err := readHead(app)
 	if err != nil && !errors.Is(err, errHeadTooLong) {
 		if err != io.EOF { // browsers open connections that they have no use for

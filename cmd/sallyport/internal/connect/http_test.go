@@ -236,6 +236,9 @@ func TestHTTPRefusals(t *testing.T) {
 		{"CONNECT with a body", "CONNECT mail.example.com:443 HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n" + good + "\r\nbody", 400, errAmbiguous},
 		{"CONNECT with chunks", "CONNECT mail.example.com:443 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n" + good + "\r\n", 400, errAmbiguous},
 
+		{"a fragment", get("http://mail.example.com/?q#f", good), 400, errTarget},
+		{"a fragment behind the host", get("http://mail.example.com#f", good), 400, nil},
+		{"a fragment in a request for the proxy", get("/proxy.pac#f", ""), 400, errTarget},
 		{"https without CONNECT", get("https://mail.example.com/", good), 400, errTarget},
 		{"ftp", get("ftp://mail.example.com/", good), 400, errTarget},
 		{"user in the URL", get("http://user:secret@mail.example.com/", good), 400, errTarget},
@@ -291,7 +294,7 @@ func TestHeadLimit(t *testing.T) {
 	defer theirs.Close()
 	deadline := make(chan time.Time, 8)
 	go p.serveHTTP(t.Context(), deadlineSpy{pipeStream{ours}, deadline}, nil)
-	if got := time.Until(<-deadline); got > headLimit || got < headLimit-5*time.Second {
+	if got := time.Until(<-deadline); got > requestLimit || got < requestLimit-5*time.Second {
 		t.Errorf("the head has %v", got)
 	}
 }
@@ -363,8 +366,8 @@ func TestPACFile(t *testing.T) {
 	}
 }
 
-// Whatever an application speaks, it takes one of the same places, and without
-// one it is not accepted.
+// Whichever proxy an application speaks to, it takes one of the same places, and
+// without one it is not accepted.
 func TestSharedPlaces(t *testing.T) {
 	c := idleConfig(t, Off)
 	synctest.Test(t, func(t *testing.T) {

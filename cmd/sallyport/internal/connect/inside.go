@@ -23,9 +23,9 @@ type inside struct {
 	open  func(context.Context) (net.Conn, error)
 	slots chan struct{} // one element a question under way
 
-	mu     sync.Mutex
-	idle   []*kept // the longest idle first
-	closed bool
+	mu    sync.Mutex
+	idle  []*kept // the longest idle first
+	users int     // without any, no tunnel is kept
 }
 
 // kept is an idle tunnel. Whoever takes it out of the list has it.
@@ -86,7 +86,7 @@ func (i *inside) keep(conn net.Conn) {
 	k := &kept{Conn: conn}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.closed {
+	if i.users == 0 {
 		_ = conn.Close()
 		return
 	}
@@ -111,15 +111,22 @@ func (i *inside) expire(k *kept) {
 	}
 }
 
-// close ends the tunnels that are idle, and those in use when they would be
-// kept.
-func (i *inside) close() {
+// use lets tunnels be kept until release. With the last user's they are closed,
+// and those under way then when they would be kept.
+func (i *inside) use() (release func()) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.closed = true
-	for _, k := range i.idle {
-		k.expiry.Stop()
-		_ = k.Close()
+	i.users++
+	return func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if i.users--; i.users > 0 {
+			return
+		}
+		for _, k := range i.idle {
+			k.expiry.Stop()
+			_ = k.Close()
+		}
+		i.idle = nil
 	}
-	i.idle = nil
 }

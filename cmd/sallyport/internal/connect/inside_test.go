@@ -53,6 +53,7 @@ func TestTunnelIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipes{handler: answering{}}
 		i := newInside(p.open)
+		release, other := i.use(), i.use()
 		ask := func(tunnels int) {
 			t.Helper()
 			answer, err := i.exchange(t.Context(), wire)
@@ -75,11 +76,15 @@ func TestTunnelIsKept(t *testing.T) {
 		ask(2)
 		_ = p.opened[1].Close()
 		ask(3)
-		i.close()
+		other()
+		ask(3)
+		release()
 		synctest.Wait()
 		if _, err := p.opened[2].Write([]byte{0}); err == nil {
-			t.Error("close left a tunnel")
+			t.Error("a tunnel is kept for nobody")
 		}
+		ask(4)
+		ask(5)
 	})
 }
 
@@ -99,6 +104,7 @@ func TestTunnelsAreBounded(t *testing.T) {
 		b := blocking{make(chan struct{})}
 		p := &pipes{handler: b}
 		i := newInside(p.open)
+		release := i.use()
 		results := make(chan error, 2*insideTunnels)
 		for range cap(results) {
 			go func() {
@@ -124,7 +130,7 @@ func TestTunnelsAreBounded(t *testing.T) {
 		if n := p.count(); n != insideTunnels {
 			t.Errorf("%d tunnels in the end", n)
 		}
-		i.close()
+		release()
 		synctest.Wait()
 	})
 }
@@ -135,10 +141,10 @@ func ended(t *testing.T) context.Context {
 	return ctx
 }
 
-// What is still under way when the stub ends is not kept.
-func TestNoTunnelOutlivesClose(t *testing.T) {
+// What is still under way when the last listener ends is not kept.
+func TestNoTunnelOutlivesItsUser(t *testing.T) {
 	i := newInside(nil)
-	i.close()
+	i.use()()
 	near, far := net.Pipe()
 	defer far.Close()
 	i.keep(near)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -29,12 +28,9 @@ const (
 	askAgain = 1500 * time.Millisecond
 )
 
-// Offsets and bits of a message's header, RFC 1035 section 4.1.1.
-const (
-	dnsHeader = 12
-	dnsAnswer = 0x80 // QR, in byte 2
-	dnsCut    = 0x02 // TC, in byte 2
-)
+// flagTC, in the third byte of a message, says that it was cut (RFC 1035 section
+// 4.1.1).
+const flagTC = 0x02
 
 // errOwnServer would be a question that comes round and round.
 var errOwnServer = errors.New("the local DNS is this program's own stub: say --local-dns")
@@ -55,10 +51,18 @@ func checkLocalDNS(server, stub string) error {
 	if err != nil || at.Port() == 0 {
 		return errors.New("the local DNS must be an address and a port, such as 192.0.2.53:53")
 	}
-	if server == stub {
+	if isSameServer(server, stub) {
 		return errOwnServer
 	}
 	return nil
+}
+
+// isSameServer compares addresses rather than texts: [::ffff:127.0.0.1]:53 is
+// where 127.0.0.1:53 is.
+func isSameServer(a, b string) bool {
+	one, err := netip.ParseAddrPort(a)
+	two, otherErr := netip.ParseAddrPort(b)
+	return err == nil && otherErr == nil && one.Port() == two.Port() && one.Addr().Unmap() == two.Addr().Unmap()
 }
 
 // address is whom to ask now.
@@ -76,7 +80,7 @@ func (l localDNS) address() (string, error) {
 		}
 		server = netip.AddrPortFrom(first, 53).String()
 	}
-	if server == l.never {
+	if isSameServer(server, l.never) {
 		return "", errOwnServer
 	}
 	return server, nil
@@ -105,23 +109,22 @@ func firstNameserver(r io.Reader) (netip.Addr, bool) {
 }
 
 // exchange asks by a packet from a fresh port with a fresh id, and over TCP if
-// the answer does not fit.
-func (l localDNS) exchange(ctx context.Context, wire []byte) ([]byte, error) {
-	server, err := l.address()
-	if err != nil {
-		return nil, err
+// the answer does not fit. server is who was asked, "" for nobody.
+func (l localDNS) exchange(ctx context.Context, wire []byte) (answer []byte, server string, err error) {
+	if server, err = l.address(); err != nil {
+		return nil, "", err
 	}
 	query := bytes.Clone(wire)
 	_, _ = rand.Read(query[:2]) // never fails, by its contract
-	answer, err := askPacket(ctx, server, query)
+	answer, err = askPacket(ctx, server, query)
 	if err == nil && answer == nil {
 		answer, err = askStream(ctx, server, query)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the local DNS %s: %w", server, err)
+		return nil, server, err
 	}
 	copy(answer, wire[:2])
-	return answer, nil
+	return answer, server, nil
 }
 
 // askPacket returns nil for an answer that must be had over TCP.
@@ -158,10 +161,10 @@ func askPacketOnce(conn net.Conn, query []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !isAnswerTo(packet[:n], query) {
+		if !stub.IsAnswer(packet[:n], query) {
 			continue // somebody's guess
 		}
-		if n == maxPacket || packet[2]&dnsCut != 0 {
+		if n == maxPacket || packet[2]&flagTC != 0 {
 			return nil, nil
 		}
 		return packet[:n], nil
@@ -176,33 +179,4 @@ func askStream(ctx context.Context, server string, query []byte) ([]byte, error)
 	}
 	defer conn.Close()
 	return stub.Exchange(ctx, conn, query)
-}
-
-// isAnswerTo tells an answer with the query's id and question, to the letter
-// (RFC 5452 section 9.1). The query is one that stub.Parse has taken.
-func isAnswerTo(answer, query []byte) bool {
-	end := questionEnd(query)
-	return len(answer) >= end && end > 0 &&
-		bytes.Equal(answer[:2], query[:2]) && answer[2]&dnsAnswer != 0 &&
-		answer[4] == 0 && answer[5] == 1 && bytes.Equal(answer[dnsHeader:end], query[dnsHeader:end])
-}
-
-// questionEnd is the offset behind a message's first question, 0 if it has none
-// that is written out.
-func questionEnd(message []byte) int {
-	at := dnsHeader
-	for {
-		if at >= len(message) || message[at] > 63 {
-			return 0
-		}
-		size := int(message[at])
-		at += 1 + size
-		if size == 0 {
-			break
-		}
-	}
-	if at += 4; at > len(message) {
-		return 0
-	}
-	return at
 }

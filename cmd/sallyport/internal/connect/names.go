@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,14 +27,12 @@ const streamIdle = 30 * time.Second
 // localhostTTL is for answers about this machine, which do not change.
 const localhostTTL = time.Hour
 
-// errNoAnswer is an answer that says there is none.
-var errNoAnswer = errors.New("the DNS server has no answer")
-
 // Lookup is the account of one question to the DNS stub.
 type Lookup struct {
 	Name string // in lower case, without a dot at its end; "" is one that no host has
 	Type uint16 // of RFC 1035 section 3.2.2 and its successors
-	// Asked says where: "locally", "through the gateway", …
+	// Asked says where, and why there: "through the gateway", "of the local DNS
+	// 192.0.2.53:53", …
 	Asked string
 	Took  time.Duration
 	Err   error // nil if there was an answer, be it that there is no such name
@@ -45,11 +44,41 @@ func (l Lookup) String() string {
 	if name == "" {
 		name = "(no host's name)"
 	}
-	line := fmt.Sprintf("type %d of %s is asked %s", l.Type, name, l.Asked)
+	line := fmt.Sprintf("%s of %s is asked %s", typeName(l.Type), name, l.Asked)
 	if l.Err != nil {
-		line += ": " + tunnel.SafeText(l.Err.Error(), 300)
+		line += ": " + oneLine(l.Err)
 	}
 	return line
+}
+
+// typeName is how people write a type of record; one that is not seen often is
+// written by its number (RFC 3597 section 5).
+func typeName(t uint16) string {
+	switch t {
+	case 1:
+		return "A"
+	case 2:
+		return "NS"
+	case 5:
+		return "CNAME"
+	case 6:
+		return "SOA"
+	case 12:
+		return "PTR"
+	case 15:
+		return "MX"
+	case 16:
+		return "TXT"
+	case 28:
+		return "AAAA"
+	case 33:
+		return "SRV"
+	case 64:
+		return "SVCB"
+	case 65:
+		return "HTTPS"
+	}
+	return fmt.Sprintf("TYPE%d", t)
 }
 
 // DNSListener is where the DNS stub listens.
@@ -69,7 +98,7 @@ const freePortTries = 16
 
 // ListenDNS opens the stub's sockets of Config.DNSListen, for ServeDNS.
 func (p *Proxy) ListenDNS(ctx context.Context) (*DNSListener, error) {
-	stream, err := listen(ctx, p.dnsListen)
+	stream, err := listen(ctx, dnsFlag, p.dnsListen)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +117,7 @@ func (p *Proxy) ListenDNS(ctx context.Context) (*DNSListener, error) {
 		if tries--; tries == 0 {
 			return nil, err
 		}
-		if stream, err = listen(ctx, p.dnsListen); err != nil {
+		if stream, err = listen(ctx, dnsFlag, p.dnsListen); err != nil {
 			return nil, err
 		}
 	}
@@ -99,11 +128,10 @@ func (p *Proxy) ListenDNS(ctx context.Context) (*DNSListener, error) {
 func (p *Proxy) ServeDNS(ctx context.Context, l *DNSListener) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
-	inside := newInside(func(ctx context.Context) (net.Conn, error) { return p.Dial(ctx, "tcp", deviceDNS+":53") })
-	defer inside.close()
+	defer p.inside.use()()
 	outside := localDNS{server: p.localDNS, never: l.Addr().String()}
-	n := &names{split: p.split, gateway: inside.exchange, local: outside.exchange, told: p.hooks.Lookup}
-	if err := checkLoopback(l.packets.LocalAddr().String()); err != nil {
+	n := &names{split: p.split, gateway: p.inside.exchange, local: outside.exchange, told: p.hooks.Lookup}
+	if err := checkLoopback(dnsFlag, l.packets.LocalAddr().String()); err != nil {
 		return errors.Join(fmt.Errorf("connect: %w", err), l.Close())
 	}
 
@@ -113,7 +141,7 @@ func (p *Proxy) ServeDNS(ctx context.Context, l *DNSListener) error {
 		failed <- stub.ServePackets(inner, l.packets, n)
 	})
 	running.Go(func() {
-		failed <- p.serve(inner, l.stream, func(ctx context.Context, app tunnel.Stream) {
+		failed <- p.serve(inner, l.stream, make(chan struct{}, maxDNSStreams), func(ctx context.Context, app tunnel.Stream) {
 			_ = stub.ServeStream(ctx, quiet{app, streamIdle}, n) // how an application goes is its own affair
 		})
 	})
@@ -139,25 +167,23 @@ func (c quiet) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// names is the stub's Handler.
+// names is the stub's Handler. Both ways to ask give an answer with the query's
+// id and question.
 type names struct {
-	split          split
-	gateway, local asking
-	told           func(Lookup) // may be nil
+	split   split
+	gateway func(ctx context.Context, query []byte) (answer []byte, err error)
+	local   func(ctx context.Context, query []byte) (answer []byte, server string, err error)
+	told    func(Lookup) // may be nil
 }
-
-// asking is a way to ask a DNS server: the answer has the query's id and question.
-type asking func(ctx context.Context, query []byte) (answer []byte, err error)
 
 // Answer asks whom split DNS says.
 func (n *names) Answer(ctx context.Context, q *stub.Query) []byte {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
 	began := time.Now()
-	who := n.split.asks(q.Name)
-	answer, err := n.ask(ctx, who, q)
+	answer, where, err := n.ask(ctx, q)
 	if n.told != nil {
-		n.told(Lookup{Name: q.Name, Type: q.Type, Asked: who.String(), Took: time.Since(began), Err: err})
+		n.told(Lookup{Name: q.Name, Type: q.Type, Asked: where, Took: time.Since(began), Err: err})
 	}
 	if answer == nil {
 		return q.Fail(stub.ServerFailure)
@@ -165,36 +191,54 @@ func (n *names) Answer(ctx context.Context, q *stub.Query) []byte {
 	return answer
 }
 
-// ask returns an answer, or none and why.
-func (n *names) ask(ctx context.Context, who asked, q *stub.Query) ([]byte, error) {
-	switch who {
+// ask returns an answer, and who really gave it. With an error there may be an
+// answer nevertheless: one that says that there is none.
+func (n *names) ask(ctx context.Context, q *stub.Query) (answer []byte, where string, err error) {
+	switch who := n.split.asks(q.Name); who {
 	case askItself:
-		return q.Addresses(loopbacks[:], localhostTTL), nil
+		return q.Addresses(loopbacks[:], localhostTTL), who.String(), nil
 	case askLocal:
-		return n.local(ctx, q.Wire())
+		return n.askLocal(ctx, q)
 	case askGateway:
-		return n.gateway(ctx, q.Wire())
+		answer, err = n.askGateway(ctx, q)
+		return answer, who.String(), err
 	case askBoth:
 		return n.askBoth(ctx, q)
 	}
-	return q.Fail(stub.Refused), nil
+	return q.Fail(stub.Refused), askNobody.String(), nil
+}
+
+func (n *names) askGateway(ctx context.Context, q *stub.Query) ([]byte, error) {
+	answer, err := n.gateway(ctx, q.Wire())
+	if err == nil {
+		err = refusalOf(answer)
+	}
+	return answer, err
+}
+
+func (n *names) askLocal(ctx context.Context, q *stub.Query) ([]byte, string, error) {
+	answer, server, err := n.local(ctx, q.Wire())
+	if err == nil {
+		switch stub.Rcode(answer) {
+		case stub.Refused:
+			err = errRefused
+		case stub.ServerFailure:
+			err = errFailed
+		}
+	}
+	return answer, strings.TrimSpace(askLocal.String() + " " + server), err
 }
 
 // askBoth asks the local DNS when the gateway's has nothing to say. That there
 // is no such name is something.
-func (n *names) askBoth(ctx context.Context, q *stub.Query) ([]byte, error) {
+func (n *names) askBoth(ctx context.Context, q *stub.Query) ([]byte, string, error) {
 	first, cancel := context.WithTimeout(ctx, gatewayLimit)
-	answer, err := n.gateway(first, q.Wire())
+	answer, why := n.askGateway(first, q)
 	cancel()
-	if err == nil {
-		if rcode := stub.Rcode(answer); rcode != stub.ServerFailure && rcode != stub.Refused {
-			return answer, nil
-		}
-		err = errNoAnswer
+	if why == nil {
+		return answer, askGateway.String(), nil
 	}
-	local, localErr := n.local(ctx, q.Wire())
-	if localErr != nil {
-		return nil, errors.Join(err, localErr)
-	}
-	return local, nil
+	answer, where, err := n.askLocal(ctx, q)
+	where = fmt.Sprintf("%v (%s), then %s", askGateway, oneLine(why), where)
+	return answer, where, err
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -128,7 +127,7 @@ func dnsWorld(t testing.TB, mode DNSMode) (g *gateway, inside, outside *resolver
 	t.Helper()
 	g = startGateway(t)
 	inside, outside = startResolver(t, insideAddr), startResolver(t, outsideAddr)
-	g.routes[deviceDNS+":53"] = inside.addr
+	g.routes[stub.DeviceDNS+":53"] = inside.addr
 	c = g.config(Off)
 	c.SplitDNS, c.LocalDNS, c.Suffixes = mode, outside.addr, []string{"example.com"}
 	return g, inside, outside, c
@@ -149,7 +148,7 @@ func TestSplitDNS(t *testing.T) {
 		{"intranet.", [3]string{insideAddr, insideAddr, insideAddr}},
 		{"localhost.", [3]string{"127.0.0.1", "127.0.0.1", "127.0.0.1"}},
 		{"app.localhost.", [3]string{"127.0.0.1", "127.0.0.1", "127.0.0.1"}},
-		{deviceDNS + ".", [3]string{}},
+		{stub.DeviceDNS + ".", [3]string{}},
 		{"127.1.", [3]string{}},
 		{".", [3]string{}},
 	}
@@ -249,17 +248,21 @@ func TestAnswersInTime(t *testing.T) {
 	}
 	q := query(t, "mail.example.com.", dns.TypeA)
 	good := q.Addresses([]netip.Addr{netip.MustParseAddr(outsideAddr)}, 0)
-	quick := func(context.Context, []byte) ([]byte, error) { return good, nil }
+	quick := func(context.Context, []byte) ([]byte, string, error) { return good, "", nil }
+	silentToo := func(ctx context.Context, wire []byte) ([]byte, string, error) {
+		answer, err := silent(ctx, wire)
+		return answer, "", err
+	}
 	tests := []struct {
 		mode  DNSMode
-		local asking
+		local func(context.Context, []byte) ([]byte, string, error)
 		took  time.Duration
 		rcode int
 	}{
 		{Remote, quick, answerLimit, stub.ServerFailure},
 		{Local, quick, 0, stub.Success},
 		{Both, quick, gatewayLimit, stub.Success},
-		{Both, silent, answerLimit, stub.ServerFailure},
+		{Both, silentToo, answerLimit, stub.ServerFailure},
 	}
 	for _, tt := range tests {
 		synctest.Test(t, func(t *testing.T) {
@@ -328,46 +331,56 @@ func TestLocalDNS(t *testing.T) {
 	})
 }
 
-// What goes straight out is found by the local DNS and by nothing else: no
-// search list, no gateway.
-func TestStraightOutUsesLocalDNS(t *testing.T) {
-	g, inside, _, c := dnsWorld(t, Remote)
-	outside := startResolver(t, "127.0.0.1")
-	c.LocalDNS, c.SplitTunnel = outside.addr, On
-	service := startService(t)
-	g.routes["intranet:80"] = service.String()
-	for _, start := range []func(testing.TB, Config) (*runningProxy, <-chan Tunnel){startProxy, startHTTP} {
-		p, _ := start(t, c)
-		open := func(host string, port uint16) {
-			t.Helper()
-			var conn *net.TCPConn
-			if p.httpListen == "" {
-				var err error
-				if conn, err = dialProxy(t, p, host, port); err != nil {
-					t.Error(err)
-					return
-				}
-			} else {
-				conn, _, _ = say(t, p, connectTo(net.JoinHostPort(host, strconv.Itoa(int(port)))))
-			}
-			exchange(t, conn, "hello")
+// The window says who was really asked, and why it was not the gateway alone.
+func TestLookupLines(t *testing.T) {
+	_, inside, outside, c := dnsWorld(t, Both)
+	p, told := startDNS(t, c)
+	ask := func(name string, qtype uint16, want string) {
+		t.Helper()
+		m := new(dns.Msg).SetQuestion(name, qtype).SetEdns0(1232, false)
+		if _, err := dns.Exchange(m, p.addr.String()); err != nil {
+			t.Fatal(err)
 		}
-		open("wiki.example.com", service.Port()) // in a zone, and not listed
-		for _, asked := range outside.takeAsked() {
-			if !strings.HasPrefix(asked, "wiki.example.com. ") {
-				t.Errorf("asked for %s", asked)
-			}
+		if line := (<-told).String(); line != want {
+			t.Errorf("told  %q\nwant %q", line, want)
 		}
-		open(gatewayName, service.Port())
-		if asked := outside.takeAsked(); len(asked) == 0 {
-			t.Error("the gateway's own name was not looked up outside")
-		}
-		open("localhost", service.Port())
-		open("a.localhost", service.Port())
-		before := len(g.visits())
-		open("intranet", 80)
-		if asked := append(outside.takeAsked(), inside.takeAsked()...); len(asked) > 0 || len(g.visits()) != before+1 {
-			t.Errorf("asked for %v", asked)
-		}
+	}
+	ask("mail.example.com.", dns.TypeA, "A of mail.example.com is asked through the gateway")
+	ask("mail.example.com.", dns.TypeHTTPS, "HTTPS of mail.example.com is asked through the gateway")
+	ask("www.example.org.", 4321, "TYPE4321 of www.example.org is asked of the local DNS "+outside.addr)
+	ask(stub.DeviceDNS+".", dns.TypeAAAA, "AAAA of "+stub.DeviceDNS+" is asked of nobody")
+	ask("localhost.", dns.TypeA, "A of localhost is asked here")
+
+	inside.set(dns.RcodeRefused)
+	ask("mail.example.com.", dns.TypeA,
+		"A of mail.example.com is asked through the gateway (the DNS server refuses to answer), then of the local DNS "+outside.addr)
+	inside.reshape(func(m *dns.Msg, _ dns.ResponseWriter) {
+		m.SetEdns0(1232, false)
+		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeProhibited}}
+	})
+	ask("mail.example.com.", dns.TypeA,
+		"A of mail.example.com is asked through the gateway (not listed in the device's policy), then of the local DNS "+outside.addr)
+	ask("intranet.", dns.TypeA, "A of intranet is asked through the gateway: not listed in the device's policy")
+	outside.set(dns.RcodeServerFailure)
+	ask("mail.example.com.", dns.TypeA, "A of mail.example.com is asked through the gateway (not listed in the device's policy), "+
+		"then of the local DNS "+outside.addr+": the DNS server could not find out")
+}
+
+// DNS knows no passwords: its streams take none of the proxies' places.
+func TestStreamsHaveTheirOwnPlaces(t *testing.T) {
+	outside := startResolver(t, "192.0.2.1")
+	c := idleConfig(t, Off)
+	c.LocalDNS = outside.addr
+	p, _ := startDNS(t, c)
+	conn, err := net.Dial("tcp", p.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := stub.Exchange(t.Context(), conn, query(t, "www.example.org.", dns.TypeA).Wire()); err != nil {
+		t.Fatal(err)
+	}
+	if taken := len(p.slots); taken != 0 {
+		t.Errorf("%d places are taken by an open stream, and by waiting for the next", taken)
 	}
 }

@@ -17,6 +17,10 @@ func newPAC(c Config) pacFile {
 	host, port, _ := net.SplitHostPort(c.Gateway) // NewClient has checked it
 	dialled := net.JoinHostPort(host, port)
 	s := export.Settings{Name: "connect", Spec: c.spec(), Gateway: dialled, Suffixes: c.Suffixes}
+	// The program keeps two names of the gateway outside: the one that devices are
+	// told and the one that it is known by. Here these are the name that is dialled
+	// and the one in the certificate: a browser that sent either to the proxy would
+	// have it looked up, and refused, inside.
 	if c.ServerName != "" && c.ServerName != host {
 		s.Gateway = net.JoinHostPort(c.ServerName, port)
 		if name, err := policy.ParseHost(host); err == nil && name.Name != "" {

@@ -24,9 +24,10 @@ type Proxy struct {
 	split    split
 	pac      pacFile
 	hooks    Hooks
+	inside   *inside
 	direct   net.Dialer
 	localDNS string        // as Config.LocalDNS
-	slots    chan struct{} // one element a connection, of whatever protocol
+	slots    chan struct{} // one element a connection to a proxy
 }
 
 // errPassword is all that the log learns of a failed log-in.
@@ -38,11 +39,11 @@ func New(c Config) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	for _, address := range []string{c.Listen, c.HTTPListen, c.DNSListen} {
-		if address == "" {
+	for _, door := range [][2]string{{socksFlag, c.Listen}, {httpFlag, c.HTTPListen}, {dnsFlag, c.DNSListen}} {
+		if door[1] == "" {
 			continue
 		}
-		if err := checkLoopback(address); err != nil {
+		if err := checkLoopback(door[0], door[1]); err != nil {
 			return nil, fmt.Errorf("connect: %w", err)
 		}
 	}
@@ -66,6 +67,7 @@ func New(c Config) (*Proxy, error) {
 		split:      ways,
 		pac:        newPAC(c),
 		hooks:      c.Hooks,
+		inside:     newInside(client.dialDNS),
 		direct:     net.Dialer{Resolver: localResolver(c.LocalDNS)},
 		localDNS:   c.LocalDNS,
 		slots:      make(chan struct{}, maxConnections),
@@ -84,13 +86,14 @@ func (p *Proxy) serveSOCKS(ctx context.Context, app tunnel.Stream) {
 	began := time.Now()
 	setUp, cancel := context.WithDeadline(ctx, began.Add(setUpLimit))
 	defer cancel()
-	_ = app.SetDeadline(began.Add(setUpLimit))
+	_ = app.SetDeadline(began.Add(requestLimit))
 	wanted, last, err := p.negotiate(app)
 	if err != nil {
 		p.tellRefused(err)
 		part(app, last)
 		return
 	}
+	_ = app.SetDeadline(began.Add(setUpLimit))
 	service, way, err := p.connect(setUp, wanted)
 	if err != nil {
 		last = replyFor(err).Append(nil)
@@ -149,7 +152,9 @@ func (p *Proxy) tellRefused(err error) {
 
 func (p *Proxy) tellTunnel(wanted tunnel.Destination, way route, began time.Time, err error) {
 	if p.hooks.Tunnel != nil {
-		p.hooks.Tunnel(Tunnel{Destination: wanted, Listed: way.listed, Via: way.via, Took: time.Since(began), Err: err})
+		p.hooks.Tunnel(Tunnel{
+			Destination: wanted, Listed: way.listed, NoList: p.split.noList, Via: way.via, Took: time.Since(began), Err: err,
+		})
 	}
 }
 

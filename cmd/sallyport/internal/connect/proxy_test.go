@@ -94,9 +94,61 @@ func TestRepliesArePassedOn(t *testing.T) {
 	if !errors.As(err, &got) || got.Reply != socks.NotAllowed {
 		t.Errorf("unlisted: %v", err)
 	}
-	if tn := <-told; tn.Listed || tn.Via != Gateway {
+	if tn := <-told; tn.Listed || tn.Via != Gateway || !strings.Contains(tn.String(), "and is not on the list") {
 		t.Errorf("told %+v", tn)
 	}
+}
+
+// Where there is no list, nothing is said of it.
+func TestNoList(t *testing.T) {
+	c := startGateway(t).config(Off)
+	c.Services = nil
+	p, told := startProxy(t, c)
+	if _, err := dialProxy(t, p, "mail.example.com", 443); err == nil {
+		t.Error("opened")
+	}
+	if line := (<-told).String(); !strings.HasPrefix(line, "mail.example.com:443 goes to the gateway: ") {
+		t.Errorf("told %q", line)
+	}
+}
+
+// An application has less time to say what it wants than the tunnel has to be
+// made.
+func TestRequestLimit(t *testing.T) {
+	g := startGateway(t)
+	g.routes["mail.example.com:443"] = startService(t).String()
+	p, err := New(g.config(Off))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	spy := &deadlines{pipeStream: pipeStream{ours}}
+	served := make(chan struct{})
+	began := time.Now()
+	go func() { defer close(served); p.serveSOCKS(t.Context(), spy) }()
+	if err := socks.ClientHandshake(t.Context(), theirs, socks.Auth{User: LocalUser, Password: localSecret}, "mail.example.com", 443); err != nil {
+		t.Fatal(err)
+	}
+	_ = theirs.Close()
+	<-served
+	took := time.Since(began)
+	for n, want := range []time.Duration{requestLimit, setUpLimit} {
+		if got := spy.set[n].Sub(began); got < want || got > want+took {
+			t.Errorf("deadline %d is after %v, want %v", n, got, want)
+		}
+	}
+}
+
+// deadlines notes those for both directions.
+type deadlines struct {
+	pipeStream
+	set []time.Time
+}
+
+func (d *deadlines) SetDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return d.pipeStream.SetDeadline(t)
 }
 
 func TestRefusedTicketIsTold(t *testing.T) {

@@ -11,9 +11,13 @@ import (
 	"github.com/sallyport/sallyport/tunnel"
 )
 
-// maxConnections is how many applications' connections there may be at once;
-// more wait in the kernel's queue.
-const maxConnections = 4096
+// How many applications' connections there may be at once; more wait in the
+// kernel's queue. Streams of DNS have places of their own: it knows no passwords,
+// so whoever is on the machine could take the proxies' places with them.
+const (
+	maxConnections = 4096
+	maxDNSStreams  = 256
+)
 
 // The wait after failed accepts: doubled from the first to the last.
 const (
@@ -22,16 +26,18 @@ const (
 )
 
 // Listen opens the SOCKS5 listener of Config.Listen, for Serve.
-func (p *Proxy) Listen(ctx context.Context) (net.Listener, error) { return listen(ctx, p.listen) }
+func (p *Proxy) Listen(ctx context.Context) (net.Listener, error) {
+	return listen(ctx, socksFlag, p.listen)
+}
 
 // ListenHTTP opens the HTTP proxy's listener of Config.HTTPListen, for
 // ServeHTTPProxy.
 func (p *Proxy) ListenHTTP(ctx context.Context) (net.Listener, error) {
-	return listen(ctx, p.httpListen)
+	return listen(ctx, httpFlag, p.httpListen)
 }
 
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	if err := checkLoopback(address); err != nil {
+func listen(ctx context.Context, flag, address string) (net.Listener, error) {
+	if err := checkLoopback(flag, address); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return tunnel.Listen(ctx, address)
@@ -41,22 +47,28 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 // ends, and then returns nil. The end of ctx ends the tunnels too. When Serve
 // returns, its connections and goroutines are gone, and ln is closed.
 //
-// The listeners of one Proxy may be served at once, and share its limits.
+// The listeners of one Proxy may be served at once. SOCKS5 and HTTP share their
+// limit.
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
-	return p.serve(ctx, ln, p.serveSOCKS)
+	return p.serve(ctx, ln, p.slots, p.serveSOCKS)
 }
 
-// serve does what Serve says for any protocol.
-func (p *Proxy) serve(ctx context.Context, ln net.Listener, speak func(context.Context, tunnel.Stream)) error {
-	if err := checkLoopback(ln.Addr().String()); err != nil {
+// serve does what Serve says for any protocol. Each connection is an element in
+// slots.
+func (p *Proxy) serve(ctx context.Context, ln net.Listener, slots chan struct{}, speak func(context.Context, tunnel.Stream)) error {
+	if err := checkLoopback("a listener", ln.Addr().String()); err != nil {
 		return errors.Join(fmt.Errorf("connect: %w", err), ln.Close())
 	}
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
+	defer p.inside.use()()
 
 	var running sync.WaitGroup
-	err := p.accept(ctx, ln, func(conn net.Conn) {
-		running.Go(func() { p.serveConn(ctx, conn, speak) })
+	err := p.accept(ctx, ln, slots, func(conn net.Conn) {
+		running.Go(func() {
+			defer func() { <-slots }()
+			serveConn(ctx, conn, speak)
+		})
 	})
 	_ = ln.Close()
 	running.Wait()
@@ -68,11 +80,11 @@ func (p *Proxy) serve(ctx context.Context, ln net.Listener, speak func(context.C
 
 // accept runs until the listener is closed. It takes a slot first, so that what
 // cannot be served is not accepted either.
-func (p *Proxy) accept(ctx context.Context, ln net.Listener, accepted func(net.Conn)) error {
+func (p *Proxy) accept(ctx context.Context, ln net.Listener, slots chan struct{}, accepted func(net.Conn)) error {
 	backoff := firstBackoff
 	for {
 		select {
-		case p.slots <- struct{}{}:
+		case slots <- struct{}{}:
 		case <-ctx.Done():
 			return nil
 		}
@@ -82,7 +94,7 @@ func (p *Proxy) accept(ctx context.Context, ln net.Listener, accepted func(net.C
 			accepted(conn)
 			continue
 		}
-		<-p.slots
+		<-slots
 		if errors.Is(err, net.ErrClosed) {
 			return fmt.Errorf("connect: accept: %w", err)
 		}
@@ -110,8 +122,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // serveConn bounds one connection's life by ctx: when its near side is closed,
 // Relay closes the far one.
-func (p *Proxy) serveConn(ctx context.Context, conn net.Conn, speak func(context.Context, tunnel.Stream)) {
-	defer func() { <-p.slots }()
+func serveConn(ctx context.Context, conn net.Conn, speak func(context.Context, tunnel.Stream)) {
 	defer conn.Close()
 	cut := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer cut()

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/gateway/policy"
+	"github.com/sallyport/sallyport/splitdns/stub"
 	"github.com/sallyport/sallyport/tunnel"
 )
 
@@ -16,12 +17,7 @@ const (
 	unrestricted = "unrestricted"
 )
 
-const (
-	localhost = "localhost"
-	// deviceDNS is the name at which a gateway answers its devices' questions,
-	// inside the tunnel. It means nothing outside.
-	deviceDNS = "dns.sallyport.internal"
-)
+const localhost = "localhost"
 
 // split decides the way of each connection and each question. It is immutable,
 // and does no I/O.
@@ -30,6 +26,7 @@ type split struct {
 	tunnels      Mode
 	names        DNSMode
 	list         *policy.Policy
+	noList       bool            // there is nothing in it
 	own          map[string]bool // the gateway's own names
 	suffixes     []string        // lower case, no dot at either end
 }
@@ -39,7 +36,10 @@ func newSplit(c Config) (split, error) {
 	if c.SplitTunnel > Reverse || c.SplitDNS > Both {
 		return split{}, errors.New("unknown split tunnel or split DNS mode")
 	}
-	s := split{unrestricted: c.NetworkAccess == unrestricted, tunnels: c.SplitTunnel, names: c.SplitDNS, own: ownNames(c)}
+	s := split{
+		unrestricted: c.NetworkAccess == unrestricted, tunnels: c.SplitTunnel, names: c.SplitDNS,
+		noList: len(c.Services) == 0 && len(c.WebDomains) == 0, own: ownNames(c),
+	}
 	var err error
 	if s.list, err = compileList(c); err != nil {
 		return split{}, err
@@ -113,7 +113,7 @@ func (s split) way(d tunnel.Destination) route {
 		r.via = Direct
 	case s.own[host.Name]:
 		r.via = Direct // a tunnel within the tunnel leads nowhere
-	case host.Name == deviceDNS, isSingleLabel(host.Name):
+	case host.Name == stub.DeviceDNS, isSingleLabel(host.Name):
 		// Outside it would be a name of the inside, or what a search list makes
 		// of it.
 	case s.tunnels == On && !r.listed, s.tunnels == Reverse && r.listed:
@@ -133,26 +133,26 @@ const (
 	askBoth                 // the gateway's; the local one if there is no answer
 )
 
-// String is for the log.
+// String is for the log, after "is asked".
 func (a asked) String() string {
 	switch a {
 	case askItself:
 		return "here"
 	case askLocal:
-		return "locally"
+		return "of the local DNS"
 	case askGateway:
 		return "through the gateway"
 	case askBoth:
-		return "through the gateway, else locally"
+		return "through the gateway, else of the local DNS"
 	}
-	return "nowhere"
+	return "of nobody"
 }
 
 // asks decides on a question. The name is in lower case and has no dot at its
 // end; "" is one that no host has.
 func (s split) asks(name string) asked {
 	switch {
-	case name == "", name == deviceDNS:
+	case name == "", name == stub.DeviceDNS:
 		return askNobody
 	case isLocalhost(name):
 		return askItself

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sallyport/sallyport/gateway/policy"
+	"github.com/sallyport/sallyport/splitdns/stub"
 	"github.com/sallyport/sallyport/tunnel"
 )
 
@@ -81,6 +82,15 @@ func TestTunnelPrintsNoCredential(t *testing.T) {
 	}
 }
 
+func TestJoinedErrorsAreOneLine(t *testing.T) {
+	joined := errors.Join(errors.New("this"), errors.New("that\x1b"))
+	for _, line := range []string{Tunnel{Err: joined}.String(), Lookup{Err: joined}.String()} {
+		if !strings.HasSuffix(line, `: this; that\u{001b}`) {
+			t.Errorf("printed %q", line)
+		}
+	}
+}
+
 func TestParseMode(t *testing.T) {
 	for _, m := range []Mode{Off, On, Reverse} {
 		if got, err := ParseMode(m.String()); err != nil || got != m {
@@ -138,7 +148,7 @@ func FuzzWay(f *testing.F) {
 			if off.via != Direct || on.via != Direct || reverse.via != Direct {
 				t.Fatal("the gateway's own name goes through it")
 			}
-		case label, parsed.Name == deviceDNS:
+		case label, parsed.Name == stub.DeviceDNS:
 			if off.via != Gateway || on.via != Gateway || reverse.via != Gateway {
 				t.Fatalf("%q goes straight out", parsed.Name)
 			}
@@ -207,7 +217,7 @@ func TestMatrix(t *testing.T) {
 		{"single label with a dot", "intranet.", 80, gatewayWay, inside},
 		{"this machine", "localhost", 80, unlistedWay, itself},
 		{"this machine, a name below", "a.localhost", 80, unlistedWay, itself},
-		{"the device's DNS", deviceDNS, 53, gatewayWay, nobody},
+		{"the device's DNS", stub.DeviceDNS, 53, gatewayWay, nobody},
 		{"IPv4, listed", "192.0.2.7", 443, listedWay, nobody},
 		{"IPv4, unlisted", "192.0.2.8", 443, unlistedWay, nobody},
 		{"IPv6", "2001:db8::1", 443, unlistedWay, nobody},

@@ -9,14 +9,12 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/certs"
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
-	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/sta"
 	"github.com/sallyport/sallyport/sta/api"
 	"github.com/sallyport/sallyport/sta/auditlog"
@@ -178,23 +176,11 @@ func openClients(c *config.STA) (*sta.Clients, error) {
 		}
 		configs[i] = sta.ClientConfig{
 			Name: client.Name, Keys: keys, May: may,
-			Policies: policies(client.Policies), MaxLifetime: client.MaxLifetime,
+			Policies: client.Policies, MaxLifetime: client.MaxLifetime,
 			Certificates: client.Certificates, Sources: client.Sources, Rate: client.Rate,
 		}
 	}
 	return sta.NewClients(configs)
-}
-
-// policies translates the names of a file: there the default policy is called
-// default, in a ticket it goes without saying.
-func policies(named []string) []string {
-	named = slices.Clone(named)
-	for i, name := range named {
-		if name == policy.DefaultName {
-			named[i] = ""
-		}
-	}
-	return named
 }
 
 // verify judges a statement by the key set in force, for the XML door.

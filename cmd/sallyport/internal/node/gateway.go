@@ -47,6 +47,7 @@ func (n *Node) startGateway(ctx context.Context, c *config.Config) (*gatewayPart
 			Msg("no certificate covers gateway.fqdn: devices will refuse the gateway")
 	}
 	g.trust.run(ctx, n)
+	g.noteAddresses(ctx, n) // before the first tunnel, which might lead there
 	n.run("own addresses", func() error { return g.watchAddresses(ctx, n) })
 	n.run("gateway", func() error { return g.server.Serve(ctx, listener) })
 	n.log.Info().Str("event", "gateway_ready").Str("fqdn", c.Gateway.FQDN).Stringer("listen", g.addr).
@@ -100,8 +101,9 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (err error) {
 	return err
 }
 
-// use puts the policies and names of c in force for new tunnels. What resolves
-// names begins anew, and with it its cache: other servers may know other answers.
+// use puts the policies and names of c in force for new tunnels. If anything is new
+// about how names are resolved, that begins anew, and with it its cache: other
+// servers may know other answers.
 func (g *gatewayPart) use(n *Node, c *config.Config) error {
 	names, err := n.openNames(c)
 	if err != nil {
@@ -109,9 +111,13 @@ func (g *gatewayPart) use(n *Node, c *config.Config) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if names.isLike(g.names) {
+		names.drop()
+		names = g.names.take()
+	}
 	snapshot, err := n.snapshot(c, time.Now(), names, &g.around, g.addr)
 	if err != nil {
-		names.close()
+		names.drop()
 		return err
 	}
 	if snapshot.Policies.Snapshot() == g.policies {
@@ -134,18 +140,22 @@ func (g *gatewayPart) watchAddresses(ctx context.Context, n *Node) error {
 	every := time.NewTicker(lookAroundEvery)
 	defer every.Stop()
 	for {
-		if err := g.noteAddresses(ctx, n); err != nil {
-			n.log.Error().Str("event", "addresses_unknown").Err(err).Msg("the address rules go by the old addresses")
-		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-every.C:
+			g.noteAddresses(ctx, n)
 		}
 	}
 }
 
-func (g *gatewayPart) noteAddresses(ctx context.Context, n *Node) error {
+func (g *gatewayPart) noteAddresses(ctx context.Context, n *Node) {
+	if err := g.lookAround(ctx, n); err != nil {
+		n.log.Error().Str("event", "addresses_unknown").Err(err).Msg("the address rules go by the old addresses")
+	}
+}
+
+func (g *gatewayPart) lookAround(ctx context.Context, n *Node) error {
 	g.mu.Lock()
 	file, around, names := g.file, g.around, g.names.take()
 	g.mu.Unlock()
@@ -156,12 +166,8 @@ func (g *gatewayPart) noteAddresses(ctx context.Context, n *Node) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	snapshot, err := n.snapshot(g.file, g.since, g.names, &now, g.addr)
-	if err != nil {
-		return err
-	}
 	g.around = now
-	g.Use(snapshot)
+	g.UseAddress(n.addressRules(g.file, &now, g.addr))
 	return nil
 }
 
@@ -172,10 +178,16 @@ func (n *Node) snapshot(c *config.Config, since time.Time, names *names, around 
 	if err != nil {
 		return gateway.Snapshot{}, err
 	}
-	catalogue, err := catalogueOf(c.Gateway)
-	if err != nil {
-		return gateway.Snapshot{}, err
-	}
+	names.take()
+	return gateway.Snapshot{
+		Policies: policies, Since: since, Address: n.addressRules(c, around, listening),
+		Resolver: names, DNS: names, Release: names.drop,
+		Catalogue: names.madeOf.catalogue, Trusted: n.trustedPolicies(),
+	}, nil
+}
+
+// addressRules are what may be dialled, by the file and by what there is around.
+func (n *Node) addressRules(c *config.Config, around *surroundings, listening netip.AddrPort) *policy.AddressRules {
 	rules := policy.AddressConfig{
 		Own: n.ownListeners(c, around, listening), OwnNames: n.ownNames(c, listening),
 		Local: around.local, Pinned: c.SplitDNS.Hosts, NAT64: c.SplitDNS.NAT64,
@@ -183,12 +195,20 @@ func (n *Node) snapshot(c *config.Config, since time.Time, names *names, around 
 	for _, zone := range c.SplitDNS.Zones {
 		rules.Zones = append(rules.Zones, policy.Zone{Suffix: zone.Suffix, Allow: zone.Allow})
 	}
-	names.take()
-	return gateway.Snapshot{
-		Policies: policies, Since: since, Address: policy.NewAddressRules(rules),
-		Resolver: names, DNS: names, Release: names.drop,
-		Catalogue: catalogue, OwnNames: rules.OwnNames,
-	}, nil
+	return policy.NewAddressRules(rules)
+}
+
+// trustedPolicies are those that authorities' tickets may have, for the authorities
+// that may not give any. They are of the file that the node runs by: whom it trusts,
+// and with what, does not change before a restart.
+func (n *Node) trustedPolicies() map[string][]string {
+	trusted := make(map[string][]string)
+	for _, authority := range n.config.Gateway.Authorities {
+		if authority.Policies != nil {
+			trusted[authority.ID] = authority.Policies
+		}
+	}
+	return trusted
 }
 
 // catalogueOf gives the addresses that stand for names, if that is switched on.

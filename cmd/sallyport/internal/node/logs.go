@@ -41,6 +41,10 @@ func (n *Node) tunnelHooks() gateway.Hooks {
 			}
 			e.Msg("tunnel closed")
 		},
+		Panicked: func(_ any, stack []byte) {
+			n.log.Error().Str("event", "panic").Bytes("stack", stack).
+				Msg("a defect ended a look-up, a dial or a device's DNS; please report it")
+		},
 	}
 }
 

@@ -2,11 +2,12 @@ package node
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ import (
 // it asks. Snapshots share it as long as the file stays, and the last one that
 // uses it closes it.
 type names struct {
+	madeOf   origin
 	resolver *splitdns.Resolver
 	service  *splitdns.Service
 	pools    []*upstream.Pool
@@ -36,14 +38,30 @@ var (
 // resolvConf says who is asked where a file names nobody.
 const resolvConf = "/etc/resolv.conf"
 
+// origin is what names are made of. Files are read once: what somebody writes into
+// one meanwhile comes into force with the next reload, and keeps nothing else from
+// coming.
+type origin struct {
+	split     config.SplitDNS
+	fqdn      string
+	roots     []string // what the files under ca hold
+	catalogue map[string][]netip.Addr
+}
+
+// isLike tells whether other ones would answer alike.
+func (s *names) isLike(other *names) bool { return reflect.DeepEqual(&s.madeOf, &other.madeOf) }
+
 // openNames makes it, with one use.
 func (n *Node) openNames(c *config.Config) (_ *names, err error) {
-	s := &names{}
+	s := &names{madeOf: origin{split: c.SplitDNS, fqdn: c.Gateway.FQDN}}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
+	if s.madeOf.catalogue, err = catalogueOf(c.Gateway); err != nil {
+		return nil, err
+	}
 	hooks := n.serverHooks()
 	wanted := splitdns.Config{
 		Hosts: c.SplitDNS.Hosts, Timeout: c.SplitDNS.Timeout, Cache: cacheOf(c.SplitDNS.Cache),
@@ -89,12 +107,14 @@ func (s *names) open(servers []string, ca string, hooks upstream.Hooks) (*upstre
 		wanted.Servers = append(wanted.Servers, server)
 	}
 	if ca != "" {
-		var roots *x509.CertPool
-		roots, err := ReadRoots(ca)
+		text, err := os.ReadFile(ca)
 		if err != nil {
 			return nil, err
 		}
-		wanted.RootCAs = roots
+		s.madeOf.roots = append(s.madeOf.roots, string(text))
+		if wanted.RootCAs, err = ReadRoots(ca); err != nil {
+			return nil, err
+		}
 	}
 	pool, err := upstream.NewPool(wanted)
 	if err != nil {
@@ -148,15 +168,22 @@ func (s *names) close() {
 func (s *names) Resolve(ctx context.Context, name string) (gateway.Resolution, error) {
 	answer, err := s.resolver.Resolve(ctx, name)
 	if err != nil {
-		return gateway.Resolution{}, &net.DNSError{
-			Err: err.Error(), UnwrapErr: err, Name: name,
-			IsNotFound: errors.Is(err, splitdns.ErrNotFound),
-			IsTimeout:  errors.Is(err, splitdns.ErrTimeout),
-		}
+		return gateway.Resolution{}, lookUpError(name, err)
 	}
 	return gateway.Resolution{
-		Addrs: answer.Addrs, Source: answer.Source, Server: answer.Server, Chain: answer.Chain, Stale: answer.Stale,
+		Addrs: answer.Addrs, Source: sourceOf(answer), Server: answer.Server, Chain: answer.Chain, Stale: answer.Stale,
 	}, nil
+}
+
+// sourceOf translates; the name of a zone is told as it is.
+func sourceOf(answer splitdns.Answer) gateway.Source {
+	switch answer.Source {
+	case splitdns.SourceHosts:
+		return gateway.SourceHosts
+	case splitdns.SourcePublic:
+		return gateway.SourcePublic
+	}
+	return gateway.Source(answer.Source)
 }
 
 // ServeDNS answers a device.
@@ -165,11 +192,12 @@ func (s *names) ServeDNS(ctx context.Context, conn net.Conn, view *gateway.View)
 }
 
 // look gives the addresses of a name of ours, such as an authority's: those that
-// tunnels would be led to, and those by which this machine knows it. An error says
-// that there may be more.
+// tunnels would be led to, and those by which this machine knows it, which dials it
+// by the name as it stands in the file: short ones are in /etc/hosts, or below a
+// search domain. An error says that there may be more.
 func (s *names) look(ctx context.Context, name string) ([]netip.Addr, error) {
 	inside, insideErr := s.Resolve(ctx, name)
-	system, systemErr := net.DefaultResolver.LookupNetIP(ctx, "ip", name+".")
+	system, systemErr := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 	found := append(inside.Addrs, system...)
 	if len(found) == 0 {
 		return nil, errors.Join(insideErr, systemErr)

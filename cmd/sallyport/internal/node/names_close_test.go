@@ -3,10 +3,14 @@ package node
 import (
 	"context"
 	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rs/zerolog"
 
+	"github.com/sallyport/sallyport/certs"
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
 	"github.com/sallyport/sallyport/splitdns/upstream"
 )
@@ -70,5 +74,57 @@ func TestNamesThatCannotBeOpened(t *testing.T) {
 		if _, err := (&Node{log: zerolog.Nop()}).openNames(c); err == nil {
 			t.Errorf("%s: opened", name)
 		}
+	}
+}
+
+// Whatever would change an answer makes other names.
+func TestNamesAlike(t *testing.T) {
+	dir := t.TempDir()
+	open := func(change func(*config.Config)) *names {
+		t.Helper()
+		c := &config.Config{Gateway: &config.Gateway{FQDN: "gateway3.example.com"}}
+		c.SplitDNS.Zones = []config.Zone{{Suffix: "example.com", Servers: []string{"tls://127.0.0.1"}, CA: filepath.Join(dir, "ca.pem")}}
+		change(c)
+		names, err := (&Node{log: zerolog.Nop()}).openNames(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(names.drop)
+		return names
+	}
+	roots := func(name string) {
+		t.Helper()
+		if _, err := certs.OpenDev(filepath.Join(dir, name), nil); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(dir, name, "ca.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "ca.pem"), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	roots("one")
+	first := open(func(*config.Config) {})
+	for what, change := range map[string]func(*config.Config){
+		"the name": func(c *config.Config) { c.Gateway.FQDN = "gateway4.example.com" },
+		"a server": func(c *config.Config) { c.SplitDNS.Zones[0].Servers[0] = "tls://127.0.0.2" },
+		"a host": func(c *config.Config) {
+			c.SplitDNS.Hosts = map[string][]netip.Addr{"a.example.com": {netip.IPv6Loopback()}}
+		},
+		"the cache":   func(c *config.Config) { c.SplitDNS.Cache.Entries = 7 },
+		"a catalogue": func(c *config.Config) { c.Gateway.MatchCatalogue = true },
+	} {
+		if open(change).isLike(first) {
+			t.Errorf("%s makes no difference", what)
+		}
+	}
+	if !open(func(c *config.Config) { c.Gateway.Policy.BackgroundServices = "a.example.com:1" }).isLike(first) {
+		t.Error("a policy makes a difference")
+	}
+	roots("two")
+	if open(func(*config.Config) {}).isLike(first) {
+		t.Error("the roots make no difference")
 	}
 }

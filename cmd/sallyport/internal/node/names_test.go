@@ -13,7 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sallyport/sallyport/gateway"
-	"github.com/sallyport/sallyport/splitdns"
+	"github.com/sallyport/sallyport/splitdns/stub"
 	"github.com/sallyport/sallyport/tunnel/socks"
 )
 
@@ -101,23 +101,72 @@ func TestZones(t *testing.T) {
 	if line["fix"] != "add evil.example.com:443 to gateway.policy.background_services" || line["rule"] != "default/deny" {
 		t.Errorf("%v", line)
 	}
+	w.client.Close() // or the authority waits for it
 	must(t, w.Close(context.Background()))
 	if !strings.Contains(w.log.String(), "1 device wants evil.example.com:443, not listed") {
 		t.Error("the groups of refusals were not told at the end")
 	}
 }
 
+// A reload that changes nothing about names forgets nothing of them, and another
+// does.
+func TestReloadKeepsWhatWasResolved(t *testing.T) {
+	w := newWorld(t)
+	server := newNameServer(t, map[string]string{"inner.example.com": "10.99.0.1"})
+	text := zoned(server.addr)
+	handle := w.issue().Handle.Reveal()
+	var asked []int32
+	for _, text := range []string{
+		text, strings.Replace(text, "reports.example.com:PORT", "other.example.com:PORT", 1), strings.Replace(text, "10.20.0.0/16", "10.21.0.0/16", 1),
+	} {
+		must(t, w.Reload(w.config(text)))
+		if line := w.refusedLine(t, handle, "inner.example.com", w.portNumber(t)); line["reason"] != "address_private" {
+			t.Errorf("%v", line)
+		}
+		asked = append(asked, server.asked.Load())
+	}
+	if asked[0] == 0 || asked[1] != asked[0] || asked[2] == asked[1] {
+		t.Errorf("the server was asked %d times by then", asked)
+	}
+}
+
+// Where a name's servers fail, the log names them and what came of it, once.
+func TestFailedNamesAreExplained(t *testing.T) {
+	w := newWorld(t)
+	closed := newNameServer(t, nil) // which has no TCP
+	must(t, w.Reload(w.config(strings.ReplaceAll(zoned(closed.addr), "servers: ['"+closed.addr, "servers: ['tcp://"+closed.addr))))
+	line := w.refusedLine(t, w.issue().Handle.Reveal(), "inner.example.com", w.portNumber(t))
+	why, _ := line["why"].(string)
+	if want := "; but the resolver failed: zone example.com, tcp://" + closed.addr + ": connection refused"; !strings.HasSuffix(why, want) ||
+		line["reason"] != "name_failed" {
+		t.Errorf("%v, want %q", line, want)
+	}
+	// And of a ticket that is refused there is nothing but why.
+	conn := w.dial(true)
+	defer conn.Close()
+	_ = socks.ClientHandshake(t.Context(), conn, socks.Auth{User: "u", Password: "x"}, "mail.example.com", 443)
+	line = w.log.await(t, conn.LocalAddr().String(), "tunnel_refused")
+	for _, key := range []string{"policy", "rule", "snapshot"} {
+		if value, ok := line[key]; ok {
+			t.Errorf("%s is %q", key, value)
+		}
+	}
+	if line["why"] == nil || line["fix"] == nil {
+		t.Errorf("%v", line)
+	}
+}
+
 // A device's DNS, from the device's tunnel to the zone's server.
 func TestDeviceDNS(t *testing.T) {
-	if gateway.DeviceDNS != splitdns.DeviceDNS {
-		t.Errorf("%s is not %s", gateway.DeviceDNS, splitdns.DeviceDNS)
+	if gateway.DeviceDNS != stub.DeviceDNS {
+		t.Errorf("%s is not %s", gateway.DeviceDNS, stub.DeviceDNS)
 	}
 	w := newWorld(t)
 	server := newNameServer(t, map[string]string{"inner.example.com": "10.20.0.1", "evil.example.com": "10.20.0.2"})
 	must(t, w.Reload(w.config(zoned(server.addr))))
 	conn := w.dial(true)
 	defer conn.Close()
-	must(t, socks.ClientHandshake(t.Context(), conn, socks.Auth{User: "u", Password: w.issue().Handle.Reveal()}, gateway.DeviceDNS, 53))
+	must(t, socks.ClientHandshake(t.Context(), conn, socks.Auth{User: "u", Password: w.issue().Handle.Reveal()}, gateway.DeviceDNS, stub.DevicePort))
 	ask := &dns.Conn{Conn: conn}
 	for _, c := range []struct {
 		name  string
@@ -154,6 +203,20 @@ func TestDeviceDNS(t *testing.T) {
 		t.Errorf("%v", line)
 	}
 	w.log.await(t, conn.LocalAddr().String(), "tunnel_opened")
+}
+
+// What stands behind the gateway is known before the first tunnel, which might lead
+// there: by the name that the machine itself knows, a short one of /etc/hosts too.
+func TestOwnAddressesAreKnownFromTheStart(t *testing.T) {
+	w := newWorldOf(t, strings.NewReplacer(
+		"[local]", "[local, {id: STA02, url: 'https://localhost:1', key_file: enrolment.key, pin: 'sha256:"+strings.Repeat("A", 43)+"'}]",
+		"mail.example.com:PORT", "mail.example.com:PORT,alias.example.com:1",
+		"{mail.example.com: [127.0.0.1]}", "{mail.example.com: [127.0.0.1], alias.example.com: [127.0.0.1]}",
+	).Replace(file))
+	line := w.refusedLine(t, w.issue().Handle.Reveal(), "alias.example.com", 1)
+	if line["reason"] != "address_own" {
+		t.Errorf("%v", line)
+	}
 }
 
 // refusedLine wants a tunnel refused, and gives the line about it.

@@ -208,6 +208,7 @@ func TestRestart(t *testing.T) {
 	good, gone := w.issue(), w.issue()
 	_, err := w.client.Revoke(t.Context(), sta.RevokeRequest{Ticket: gone.ID})
 	must(t, err)
+	w.client.Close() // or the authority waits for it
 	must(t, w.Close(context.Background()))
 	w.Node, err = node.Start(t.Context(), w.config(file), zerolog.New(w.log))
 	must(t, err)

@@ -20,6 +20,9 @@ const (
 	maxRefusalGroups = 500
 	// maxRefusedDevices is up to where a group's devices are counted.
 	maxRefusedDevices = 10_000
+	// maxRefusedHashes bounds the devices of all groups together, where one counts
+	// in each that it is in.
+	maxRefusedHashes = 100_000
 )
 
 // refusals sums up what devices with a good ticket were refused, so that a mistake
@@ -33,6 +36,7 @@ type refusals struct {
 	mu     sync.Mutex // guards the rest
 	groups map[refusalKind]*refusalGroup
 	rest   refusalGroup // all beyond maxRefusalGroups
+	hashes int          // of devices, in all groups
 	timer  *time.Timer  // nil while there is nothing to tell
 	closed bool
 
@@ -84,7 +88,9 @@ func (r *refusals) note(a *gateway.Attempt, j *gateway.Judgement) {
 		group = &refusalGroup{fix: j.Fix}
 		r.groups[kind] = group
 	}
-	group.add(device, now)
+	if group.add(device, now, r.hashes < maxRefusedHashes) {
+		r.hashes++
+	}
 	if r.timer == nil {
 		r.timer = time.AfterFunc(refusalsEvery, r.tell)
 	}
@@ -101,20 +107,23 @@ func (r *refusals) identify(a *gateway.Attempt) uint64 {
 	return maphash.String(r.seed, who)
 }
 
-func (g *refusalGroup) add(device uint64, now time.Time) {
+// add counts a refusal, and tells whether it is of a device that was not counted
+// before. Without room no further one is.
+func (g *refusalGroup) add(device uint64, now time.Time, room bool) (counted bool) {
 	if g.tunnels == 0 {
 		g.first, g.devices = now, make(map[uint64]struct{})
 	}
 	g.tunnels++
 	g.last = now
 	if _, known := g.devices[device]; known {
-		return
+		return false
 	}
-	if len(g.devices) >= maxRefusedDevices {
+	if !room || len(g.devices) >= maxRefusedDevices {
 		g.more = true
-		return
+		return false
 	}
 	g.devices[device] = struct{}{}
+	return true
 }
 
 // tell writes what there is, and begins anew.
@@ -123,7 +132,7 @@ func (r *refusals) tell() {
 	defer r.telling.Unlock()
 	r.mu.Lock()
 	groups, rest := r.groups, r.rest
-	r.groups, r.rest, r.timer = nil, refusalGroup{}, nil
+	r.groups, r.rest, r.hashes, r.timer = nil, refusalGroup{}, 0, nil
 	r.mu.Unlock()
 	for kind, group := range groups {
 		wanted := gateway.Destination{Host: kind.host, Port: kind.port}.String()
@@ -178,9 +187,12 @@ func (n *Node) refused(a *gateway.Attempt, r *tunnel.Refusal) {
 		e.Uint8("reply", uint8(r.Reply))
 	}
 	if j != nil {
-		e.Str("policy", j.Policy).Str("snapshot", j.Snapshot).Str("rule", j.Rule).Str("why", j.Why)
-		if j.Fix != "" {
-			e.Str("fix", j.Fix)
+		for _, part := range []struct{ key, text string }{
+			{"policy", j.Policy}, {"snapshot", j.Snapshot}, {"rule", j.Rule}, {"why", j.Why}, {"fix", j.Fix},
+		} {
+			if part.text != "" {
+				e.Str(part.key, part.text)
+			}
 		}
 	}
 	e.Str("reason", r.Label).Msg(r.Text)

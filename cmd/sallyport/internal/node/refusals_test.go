@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -173,6 +174,32 @@ func TestRefusalsAreBounded(t *testing.T) {
 			t.Errorf("told after the end: %v", lines)
 		}
 	})
+}
+
+// All groups together remember so many devices, however many there are.
+func TestRefusedDevicesAreBounded(t *testing.T) {
+	log := &told{}
+	r := newRefusals(zerolog.New(log))
+	const each = maxRefusedDevices - 1
+	for host := range maxRefusedHashes/each + 2 {
+		a, j := refusal("", fmt.Sprintf("h%d.example.com", host), "not_listed")
+		for device := range each {
+			a.Claims.Device = strconv.Itoa(device)
+			r.note(a, j)
+		}
+	}
+	r.close()
+	devices, tunnels, more := 0.0, 0.0, 0
+	for _, line := range log.lines(t) {
+		devices += line["devices"].(float64)
+		tunnels += line["tunnels"].(float64)
+		if line["more"] == true {
+			more++
+		}
+	}
+	if devices != maxRefusedHashes || tunnels != (maxRefusedHashes/each+2)*each || more != 2 {
+		t.Errorf("%v devices in %v tunnels, %d times more than were counted", devices, tunnels, more)
+	}
 }
 
 // Who has no good ticket is in no group, and who was allowed neither.

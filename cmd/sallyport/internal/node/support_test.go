@@ -73,6 +73,11 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOf(t, file)
+}
+
+func newWorldOf(t *testing.T, text string) *world {
+	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), log: &logBuffer{}}
 	w.startService()
 	raw := make([]byte, 32)
@@ -80,7 +85,7 @@ func newWorld(t *testing.T) *world {
 	w.key = base64.StdEncoding.EncodeToString(raw)
 	must(t, os.WriteFile(filepath.Join(w.dir, "enrolment.key"), []byte(w.key+"\n"), 0o600))
 
-	c := w.config(file)
+	c := w.config(text)
 	var err error
 	w.Node, err = node.Start(t.Context(), c, zerolog.New(w.log))
 	must(t, err)

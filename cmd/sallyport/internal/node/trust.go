@@ -48,7 +48,7 @@ func (n *Node) openTrust(c *config.Config, g *gatewayPart) (_ *trust, err error)
 	var trusted []follow.Trusted
 	for i := range c.Gateway.Authorities {
 		entry := &c.Gateway.Authorities[i]
-		one := follow.Trusted{Authority: entry.ID, Foreign: entry.Foreign(), Policies: policies(entry.Policies)}
+		one := follow.Trusted{Authority: entry.ID, Foreign: entry.Foreign(), Policies: mayName(entry.Policies)}
 		switch {
 		case entry.Local:
 			one.Authority = c.STA.ID
@@ -68,6 +68,16 @@ func (n *Node) openTrust(c *config.Config, g *gatewayPart) (_ *trust, err error)
 	}
 	t.Set, err = follow.NewSet(trusted)
 	return t, err
+}
+
+// mayName is what the tickets of an authority may name of the policies that they may
+// have: one of them, or none. Which one the latter have is decided when it is chosen,
+// see trustedPolicies.
+func mayName(policies []string) []string {
+	if policies == nil {
+		return nil
+	}
+	return append([]string{""}, policies...)
 }
 
 // follow makes the follower of one of our authorities.

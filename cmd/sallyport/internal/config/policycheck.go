@@ -18,7 +18,7 @@ const maxShownList = 2000
 func (r *reader) checkPolicies(c *Config) {
 	good := r.checkPolicy("gateway.policy", policy.DefaultName, &c.Gateway.Policy)
 	named := c.NamedPolicies()
-	for i, n := range named {
+	for _, n := range named {
 		at := "gateway.policies." + n.Name
 		p := c.Gateway.Policies[n.Name]
 		if r.bad("gateway.policies") || r.bad(at) || !r.checkPolicy(at, n.Name, &p.Policy) {
@@ -27,7 +27,6 @@ func (r *reader) checkPolicies(c *Config) {
 		if r.bad(at+".match") || slices.ContainsFunc([]string{"apps", "platforms", "groups"}, func(list string) bool { return r.bad(at + ".match." + list) }) {
 			good = false
 		}
-		named[i].Match = policy.Match(p.Match)
 	}
 	if !good {
 		return
