@@ -51,6 +51,9 @@ type Config struct {
 	Cache Cache
 	// Now is the clock that entries of the cache age by; nil is time.Now.
 	Now func() time.Time
+	// Panicked is told of a defect that ended one look-up, or one answer to a
+	// device; nil: a defect ends the process.
+	Panicked func(value any, stack []byte)
 }
 
 // Cache says how much is remembered, and for how long.
@@ -74,6 +77,7 @@ type Resolver struct {
 	maxTTL  time.Duration // 0: no answer is kept
 	stale   time.Duration // 0: never
 	now     func() time.Time
+	told    func(value any, stack []byte) // of a defect; may be nil
 	cache   *cache
 	flights *flights[key, *segment]
 }
@@ -95,6 +99,7 @@ func New(c Config) (*Resolver, error) {
 		zones:   zones,
 		timeout: orDefault(c.Timeout, 5*time.Second),
 		now:     c.Now,
+		told:    c.Panicked,
 		flights: newFlights[key, *segment](),
 	}
 	if c.Cache.MaxTTL >= 0 {

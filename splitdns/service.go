@@ -88,7 +88,8 @@ type asker struct {
 }
 
 // Answer implements stub.Handler.
-func (a *asker) Answer(ctx context.Context, q *stub.Query) []byte {
+func (a *asker) Answer(ctx context.Context, q *stub.Query) (answer []byte) {
+	defer a.service.Resolver.catch(func(error) { answer = q.Fail(stub.ServerFailure) })
 	if q.Name == stub.DeviceDNS || slices.Contains(a.service.Own, q.Name) {
 		return prohibited(q, ownName)
 	}

@@ -41,6 +41,7 @@ func (o *outcome) teller() string {
 
 // walk answers a question, from the cache and by asking, segment by segment.
 func (r *Resolver) walk(ctx context.Context, k key) (o outcome) {
+	defer r.catch(func(err error) { o.err = err })
 	o.begin(r, k)
 	for more := true; more; {
 		if r.atEnd(k.qtype, &o) {
@@ -243,9 +244,9 @@ func (r *Resolver) gaveUp(k key, err error) error {
 
 // ask is a flight: one question to the servers of its name's zone, whose outcome
 // is put in the cache.
-func (r *Resolver) ask(ctx context.Context, k key) (*segment, error) {
+func (r *Resolver) ask(ctx context.Context, k key) (seg *segment, err error) {
+	defer r.catch(func(failed error) { seg, err = nil, failed })
 	z := r.zones.of(k.name)
-	var seg *segment
 	reply, err := z.servers.Ask(ctx, upstream.Question{Name: k.name, Type: k.qtype})
 	if err == nil {
 		seg, err = r.read(z, k, reply)

@@ -80,6 +80,8 @@ type Hooks struct {
 	// Lied: a message came from the server, or in its name, that does not
 	// answer what was asked. It was dropped, and the waiting went on.
 	Lied func(server Server, about Lie)
+	// Panicked: a defect ended an attempt; nil lets it end the process.
+	Panicked func(value any, stack []byte)
 }
 
 // Lie is what was wrong with a dropped message, in one word: id, question, case

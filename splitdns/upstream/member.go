@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -31,6 +32,9 @@ type member struct {
 // errSilent is the cause of a context whose attempt took too long.
 var errSilent = errors.New("no answer")
 
+// errDefect is what became of an attempt that ran into a defect.
+var errDefect = errors.New("a defect, which the log tells more of")
+
 // overtaken is the cause of a context whose attempt lost to another server's.
 type overtaken struct{ by *member }
 
@@ -38,11 +42,20 @@ func (o *overtaken) Error() string { return "no answer before that of " + o.by.S
 
 // attempt asks the server once, for as long as an attempt may take, and
 // remembers how that went.
-func (m *member) attempt(ctx context.Context, q Question) (*dns.Msg, error) {
+func (m *member) attempt(ctx context.Context, q Question) (msg *dns.Msg, err error) {
+	defer func() {
+		if m.hooks.Panicked == nil {
+			return
+		}
+		if value := recover(); value != nil {
+			m.hooks.Panicked(value, debug.Stack())
+			msg, err = nil, errDefect
+		}
+	}()
 	ctx, cancel := context.WithTimeoutCause(ctx, m.timeout, errSilent)
 	defer cancel()
 	started := m.now()
-	msg, err := m.ask(ctx, q)
+	msg, err = m.ask(ctx, q)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx) // rather than what it did to a socket
 	}

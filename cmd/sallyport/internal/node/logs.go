@@ -41,11 +41,14 @@ func (n *Node) tunnelHooks() gateway.Hooks {
 			}
 			e.Msg("tunnel closed")
 		},
-		Panicked: func(_ any, stack []byte) {
-			n.log.Error().Str("event", "panic").Bytes("stack", stack).
-				Msg("a defect ended a look-up, a dial or a device's DNS; please report it")
-		},
+		Panicked: n.panicked,
 	}
+}
+
+// panicked tells of a defect behind a tunnel.
+func (n *Node) panicked(_ any, stack []byte) {
+	n.log.Error().Str("event", "panic").Bytes("stack", stack).
+		Msg("a defect ended a look-up, a dial or a device's DNS; please report it")
 }
 
 // ends writes the addresses of the connection to the service. The gateway's own DNS

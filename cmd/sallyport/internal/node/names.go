@@ -64,7 +64,7 @@ func (n *Node) openNames(c *config.Config) (_ *names, err error) {
 	}
 	hooks := n.serverHooks()
 	wanted := splitdns.Config{
-		Hosts: c.SplitDNS.Hosts, Timeout: c.SplitDNS.Timeout, Cache: cacheOf(c.SplitDNS.Cache),
+		Hosts: c.SplitDNS.Hosts, Timeout: c.SplitDNS.Timeout, Cache: cacheOf(c.SplitDNS.Cache), Panicked: n.panicked,
 	}
 	if len(c.SplitDNS.Public) > 0 {
 		public, err := s.open(c.SplitDNS.Public, "", hooks)
@@ -217,6 +217,7 @@ func (n *Node) serverHooks() upstream.Hooks {
 			n.log.Error().Str("event", "dns_server_down").Stringer("server", server).Err(cause).
 				Msg("the DNS server is asked only if no other one answers")
 		},
+		Panicked: n.panicked,
 		Up: func(server upstream.Server) {
 			n.log.Info().Str("event", "dns_server_up").Stringer("server", server).Msg("the DNS server answers again")
 		},
