@@ -21,6 +21,11 @@ const DeviceDNS = "dns.sallyport.internal"
 
 const deviceDNSPort = 53
 
+// dnsIdle is how long a tunnel to the DNS may say nothing. A device asks anew for
+// the price of a tunnel (RFC 7766 §6.2.3); and it has a few of them at a time, which
+// those that it lost on its way from one network to the next must not take up.
+const dnsIdle = time.Minute
+
 // isForDeviceDNS tells whether the destination is the gateway's own DNS. The list
 // has no say in that: neither need it have the name, nor can it lead it elsewhere.
 func (t *trial) isForDeviceDNS() bool {

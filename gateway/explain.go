@@ -219,7 +219,7 @@ func (t *trial) denial(j *Judgement) string {
 		if t.isForDeviceDNS() {
 			return j.To.String() + " is the gateway's own DNS for devices, which is not offered under " + t.version(j)
 		}
-		return j.To.String() + " is not listed in " + t.version(j)
+		return j.To.String() + " is not listed in " + t.version(j) + t.otherPorts()
 	case labelNotTrusted:
 		return "the ticket would have " + t.version(j) + ", which its authority " + brief(t.ask.Authority) + " may not give"
 	case labelNarrowing:
@@ -228,6 +228,26 @@ func (t *trial) denial(j *Judgement) string {
 		return "network access is unrestricted in " + t.version(j) + ": then devices send nothing here, and nothing is allowed"
 	}
 	return t.refusal.Text + ", by " + t.version(j)
+}
+
+// maxPortsTold bounds the ports that a sentence names.
+const maxPortsTold = 8
+
+// otherPorts tells with which ports a host is listed that is not listed with the
+// one that was asked for: most often it is a port that somebody mistook.
+func (t *trial) otherPorts() string {
+	ports := t.policy.PortsOf(t.ask.Host)
+	if len(ports) == 0 {
+		return ""
+	}
+	var list []string
+	for _, port := range ports[:min(len(ports), maxPortsTold)] {
+		list = append(list, strconv.Itoa(int(port)))
+	}
+	if len(ports) > maxPortsTold {
+		list = append(list, "…")
+	}
+	return "; it is listed with port " + strings.Join(list, ", ")
 }
 
 // answer says which addresses the name has, and what the rules say to them.

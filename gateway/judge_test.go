@@ -109,6 +109,9 @@ func TestJudge(t *testing.T) {
 
 		"unlisted": {askFor("evil.example.com", 443), "not_listed",
 			"evil.example.com:443 is not listed in " + version, "add evil.example.com:443 to gateway.policy.background_services"},
+		"another port": {askFor("pinned.example.com", 8444), "not_listed",
+			"pinned.example.com:8444 is not listed in " + version + "; it is listed with port 443",
+			"add pinned.example.com:8444 to gateway.policy.background_services"},
 		"a single label": {askFor("intranet", 443), "not_listed", "intranet:443 is not listed in " + version,
 			"list it with its domain in gateway.policy.background_services, and have devices use that name"},
 		"the gateway itself": {askFor("gw.example.com", 443), "not_listed", "gw.example.com:443 is not listed in " + version,

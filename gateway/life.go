@@ -160,7 +160,11 @@ func (g *Gateway) relay(a *Attempt, live *live, client, service tunnel.Stream) {
 	expiry := g.expire(live, a.Claims)
 	defer expiry.stop()
 	live.join(client)
-	result := tunnel.Relay(client, service, g.config.Relay)
+	limits := g.config.Relay
+	if live.dns && (limits.Idle <= 0 || limits.Idle > dnsIdle) {
+		limits.Idle = dnsIdle
+	}
+	result := tunnel.Relay(client, service, limits)
 	g.registry.leave(live)
 	account := &Account{
 		Up: result.Up, Down: result.Down, Lasted: time.Since(opened),

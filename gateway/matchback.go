@@ -41,11 +41,13 @@ type matchKey struct {
 }
 
 // matchTable says which names have an address. Whoever finds one waits until it
-// is ready; nothing of it changes from then on but until, which is matchBack's and
-// under its lock.
+// is ready, unless the one before tells as much; nothing of it changes from then on
+// but until and before, which are matchBack's and under its lock.
 type matchTable struct {
 	ready   chan struct{}
-	until   time.Time // zero before it is ready
+	until   time.Time   // zero before it is ready
+	before  *matchTable // nil from then on
+	fresh   time.Time   // until when its answers are good, asked again or not
 	answers map[string]matchAnswer
 	names   map[netip.Addr][]string
 }
@@ -60,7 +62,7 @@ type matchAnswer struct {
 // it. The first of them that the ticket allows, and that may have the address,
 // is the one that was meant.
 func (t *trial) matchBack(ctx context.Context) error {
-	table, err := t.on.matchTable(ctx, t.policy, t.ask.Port)
+	table, err := t.on.matchTable(ctx, t.policy, t.ask.Port, t.ask.Host.Addr)
 	if err != nil {
 		return refuseLookUp(err)
 	}
@@ -89,22 +91,27 @@ func (t *trial) matchBack(ctx context.Context) error {
 	return refusal
 }
 
-// matchTable gives the addresses of the names that a policy lists with a port. It
-// is nil if there are no such names.
-func (f *inForce) matchTable(ctx context.Context, p *policy.Policy, port uint16) (*matchTable, error) {
+// matchTable gives the addresses of the names that a policy lists with a port, for
+// who wants to know whose an address is. It is nil if there are no such names.
+//
+// A name that gets no answer is asked for every few seconds: that must not hold up
+// those who want another.
+func (f *inForce) matchTable(ctx context.Context, p *policy.Policy, port uint16, addr netip.Addr) (*matchTable, error) {
 	key := matchKey{p.Name(), port}
-	table := f.matches.find(key)
+	table, before := f.matches.find(key)
 	if table == nil {
 		exact, known := p.ExactNames(port), f.inCatalogue(p, port)
 		if len(exact) == 0 && len(known) == 0 {
 			return nil, nil
 		}
-		var before *matchTable
 		var ours bool
 		if table, before, ours = f.matches.begin(key); ours {
 			f.uses.Add(1) // beside the one of whoever asks, which may end first
 			go f.fill(context.WithoutCancel(ctx), table, before, exact, known)
 		}
+	}
+	if before != nil && before.names[addr] != nil && time.Now().Before(before.fresh) {
+		return before, nil
 	}
 	select {
 	case <-ctx.Done():
@@ -114,11 +121,14 @@ func (f *inForce) matchTable(ctx context.Context, p *policy.Policy, port uint16)
 	}
 }
 
-// find gives a table that is good, or will be.
-func (m *matchBack) find(key matchKey) *matchTable {
+// find gives a table that is good, or will be, and in that case the one before it.
+func (m *matchBack) find(key matchKey) (table, before *matchTable) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.good(key)
+	if table = m.good(key); table != nil {
+		before = table.before
+	}
+	return table, before
 }
 
 func (m *matchBack) good(key matchKey) *matchTable {
@@ -135,14 +145,14 @@ func (m *matchBack) begin(key matchKey) (table, before *matchTable, ours bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if table := m.good(key); table != nil {
-		return table, nil, false
+		return table, table.before, false
 	}
 	before = m.tables[key]
 	if m.tables == nil || len(m.tables) >= maxMatchTables {
 		m.tables = make(map[matchKey]*matchTable)
 	}
 	table = &matchTable{
-		ready: make(chan struct{}), answers: make(map[string]matchAnswer), names: make(map[netip.Addr][]string),
+		ready: make(chan struct{}), before: before, answers: make(map[string]matchAnswer), names: make(map[netip.Addr][]string),
 	}
 	m.tables[key] = table
 	return table, before, true
@@ -152,7 +162,7 @@ func (m *matchBack) begin(key matchKey) (table, before *matchTable, ours bool) {
 func (m *matchBack) end(table *matchTable, until time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	table.until = until
+	table.until, table.before = until, nil
 	close(table.ready)
 }
 
@@ -171,21 +181,28 @@ func (f *inForce) fill(ctx context.Context, table, before *matchTable, exact, kn
 			}
 		}
 	}
-	maps.Copy(table.answers, f.answersFor(ctx, slices.DeleteFunc(slices.Clone(exact), func(name string) bool {
+	found := f.answersFor(ctx, slices.DeleteFunc(slices.Clone(exact), func(name string) bool {
 		_, ok := table.answers[name]
 		return ok
-	})))
+	}))
 	now := time.Now()
 	good := now.Add(matchFor)
+	for name, addrs := range found {
+		// All until the same moment, or each would have the table made anew.
+		table.answers[name] = matchAnswer{addrs, good}
+	}
+	table.fresh = good
 	for _, name := range exact {
 		answer, ok := table.answers[name]
 		if !ok {
-			answer.until = now.Add(matchAgain)
-		}
-		if answer.until.Before(good) {
-			good = answer.until
+			good = now.Add(matchAgain)
+		} else if answer.until.Before(table.fresh) {
+			table.fresh = answer.until
 		}
 		table.add(name, answer.addrs)
+	}
+	if table.fresh.Before(good) {
+		good = table.fresh
 	}
 	for _, name := range known {
 		table.add(name, f.Catalogue[name])
@@ -194,11 +211,11 @@ func (f *inForce) fill(ctx context.Context, table, before *matchTable, exact, kn
 }
 
 // answersFor looks names up, some at a time, and gives what was answered in time.
-func (f *inForce) answersFor(ctx context.Context, names []string) map[string]matchAnswer {
+func (f *inForce) answersFor(ctx context.Context, names []string) map[string][]netip.Addr {
 	ctx, cancel := context.WithTimeout(ctx, matchTimeout)
 	defer cancel()
 	var mu sync.Mutex
-	answers := make(map[string]matchAnswer)
+	answers := make(map[string][]netip.Addr)
 	turns := make(chan struct{}, matchTurns)
 	var all sync.WaitGroup
 	for _, name := range names {
@@ -215,7 +232,7 @@ func (f *inForce) answersFor(ctx context.Context, names []string) map[string]mat
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			answers[name] = matchAnswer{found.Addrs, time.Now().Add(matchFor)}
+			answers[name] = found.Addrs
 		})
 	}
 	all.Wait()

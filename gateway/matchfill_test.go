@@ -142,6 +142,71 @@ func TestMatchBackInParts(t *testing.T) {
 	})
 }
 
+// A name that gets no answer for long holds up nobody whose address is known, and
+// what was answered at one time is asked for again at one time.
+func TestMatchBackMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var good atomic.Int32
+		f := newFilled(t, "a.example.com:443,b.example.com:443,silent.example.com:443",
+			func(ctx context.Context, name string) (netip.Addr, error) {
+				switch name {
+				case "a.example.com":
+					good.Add(1)
+					return eight(1), nil
+				case "b.example.com":
+					good.Add(1)
+					time.Sleep(matchTimeout / 2)
+					return eight(2), nil
+				}
+				<-ctx.Done()
+				return netip.Addr{}, ctx.Err()
+			}, nil)
+		f.matches(eight(1))
+		for began := time.Now(); time.Since(began) < matchFor-time.Second; time.Sleep(time.Second / 2) {
+			asked := time.Now()
+			if !f.matches(eight(1)) || !f.matches(eight(2)) {
+				t.Error("not what was answered")
+			}
+			if held := time.Since(asked); held > 0 {
+				t.Fatalf("held up for %v", held)
+			}
+		}
+		if n := good.Load(); n != 2 {
+			t.Errorf("%d look-ups of what was answered", n)
+		}
+		time.Sleep(matchFor)
+		if !f.matches(eight(1)) || good.Load() != 4 {
+			t.Errorf("%d look-ups when all are due", good.Load())
+		}
+	})
+}
+
+// What was answered at one time is not asked for again name by name.
+func TestMatchBackAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		f := newFilled(t, "a.example.com:443,b.example.com:443", func(_ context.Context, name string) (netip.Addr, error) {
+			asked.Add(1)
+			if name == "b.example.com" {
+				time.Sleep(matchTimeout / 2)
+				return eight(2), nil
+			}
+			return eight(1), nil
+		}, nil)
+		f.matches(eight(1))
+		time.Sleep(matchFor - matchTimeout/4) // over for one of them, if each had its own time
+		f.matches(eight(1))
+		if n := asked.Load(); n != 2 {
+			t.Errorf("%d look-ups for two names", n)
+		}
+		time.Sleep(matchTimeout / 4)
+		f.matches(eight(1))
+		if n := asked.Load(); n != 4 {
+			t.Errorf("%d look-ups for two names, twice", n)
+		}
+	})
+}
+
 // A defect in a look-up ends neither the process nor the others' look-ups.
 func TestMatchBackWithADefect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

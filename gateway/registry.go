@@ -67,7 +67,7 @@ func (r *registry) enter(claims *ticket.Claims, service tunnel.Stream) (*live, e
 	l := &live{service: service, dns: isDNS(service)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if kin := r.named[byFamily][claims.Family]; kin != nil {
+	if kin := r.kin(claims); kin != nil {
 		switch {
 		case kin.family.tunnels >= maxPerTicket:
 			return nil, refuseTooMany()
@@ -137,6 +137,17 @@ func (r *registry) find(claims *ticket.Claims) *held {
 	return nil
 }
 
+// kin gives a ticket of the same family, or nil. What another authority calls by
+// the same name is no kin: it must not use up the room of ours.
+func (r *registry) kin(claims *ticket.Claims) *held {
+	for h := range r.list(byFamily, claims.Family) {
+		if h.claims.Authority == claims.Authority {
+			return h
+		}
+	}
+	return nil
+}
+
 // endsWith tells whether whatever ends a tunnel of one ends those of the other.
 func endsWith(a, b *ticket.Claims) bool {
 	return namesOf(a) == namesOf(b) && a.Issued.Equal(b.Issued) &&
@@ -150,7 +161,7 @@ func namesOf(c *ticket.Claims) [names]string {
 // add puts a ticket at the head of the lists of its names.
 func (r *registry) add(claims *ticket.Claims) *held {
 	h := &held{claims: claims}
-	if kin := r.named[byFamily][claims.Family]; kin != nil {
+	if kin := r.kin(claims); kin != nil {
 		h.family = kin.family
 	} else {
 		h.family = new(family)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sallyport/sallyport/sta/ticket"
@@ -252,3 +253,51 @@ func newFarPipe(t *testing.T) farPipe {
 }
 
 var _ tunnel.Stream = (*stuckStream)(nil)
+
+// The bounds are a family's, and a family is an authority's: another one that calls
+// its own by the same name takes none of its room.
+func TestBoundsByAuthority(t *testing.T) {
+	var r registry
+	dns := func() tunnel.Stream {
+		near, _ := newPipe()
+		return &dnsStream{pipeEnd: near, cancel: func() {}}
+	}
+	ours := &ticket.Claims{ID: "t1", Family: "f", Authority: "STA01"}
+	theirs := &ticket.Claims{ID: "t2", Family: "f", Authority: "STA02"}
+	var taken []*live
+	for range maxDNSPerTicket {
+		taken = append(taken, mustEnter(t, &r, theirs, dns()))
+	}
+	if _, err := r.enter(theirs, dns()); asRefusal(err).Label != labelTooMany {
+		t.Errorf("one too many: %v", err)
+	}
+	r.leave(mustEnter(t, &r, ours, dns()))
+	for _, l := range taken {
+		r.leave(l)
+	}
+	r.leave(mustEnter(t, &r, theirs, dns()))
+}
+
+// A tunnel to the gateway's DNS that nothing is asked in makes room for another: the
+// device may have lost it without a word. A tunnel to a service waits as ever.
+func TestIdleDNS(t *testing.T) {
+	for dns, want := range map[bool]time.Duration{true: dnsIdle, false: tunnel.DefaultIdle} {
+		synctest.Test(t, func(t *testing.T) {
+			claims := &ticket.Claims{ID: "t", Family: "f", Refreshable: true, Expires: time.Now().Add(24 * time.Hour)}
+			var account *Account
+			g := &Gateway{config: Config{Now: time.Now, Hooks: Hooks{Closed: func(_ *Attempt, a *Account) { account = a }}}}
+			near, far := newPipe()
+			client, device := newPipe()
+			defer far.Close()
+			defer device.Close()
+			var service tunnel.Stream = near
+			if dns {
+				service = &dnsStream{pipeEnd: near, cancel: func() {}}
+			}
+			g.relay(&Attempt{Claims: claims}, mustEnter(t, &g.registry, claims, service), client, service)
+			if account.Lasted.Round(time.Second) != want || account.Reason != string(tunnel.Idle) {
+				t.Errorf("DNS %v: ended after %v, %s", dns, account.Lasted, account.Reason)
+			}
+		})
+	}
+}

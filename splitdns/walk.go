@@ -245,7 +245,10 @@ func (r *Resolver) gaveUp(k key, err error) error {
 // ask is a flight: one question to the servers of its name's zone, whose outcome
 // is put in the cache.
 func (r *Resolver) ask(ctx context.Context, k key) (seg *segment, err error) {
-	defer r.catch(func(failed error) { seg, err = nil, failed })
+	defer r.catch(func(failed error) {
+		seg, err = nil, failed
+		r.rememberFailure(k, failed)
+	})
 	z := r.zones.of(k.name)
 	reply, err := z.servers.Ask(ctx, upstream.Question{Name: k.name, Type: k.qtype})
 	if err == nil {

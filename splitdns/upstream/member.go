@@ -49,6 +49,7 @@ func (m *member) attempt(ctx context.Context, q Question) (msg *dns.Msg, err err
 		}
 		if value := recover(); value != nil {
 			m.hooks.Panicked(value, debug.Stack())
+			m.health.release() // nothing was learnt, and another may be the probe
 			msg, err = nil, errDefect
 		}
 	}()

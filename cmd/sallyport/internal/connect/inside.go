@@ -12,8 +12,10 @@ import (
 
 const (
 	// insideTunnels bounds the tunnels to the gateway's DNS. Each carries one
-	// question at a time, so it bounds those too.
-	insideTunnels = 8
+	// question at a time, so it bounds those too. A gateway allows a ticket 8, and
+	// counts one that was given up until its look-up is over, or a lost one for a
+	// minute: there must be room for new ones beside all of these.
+	insideTunnels = 4
 	// insideIdle is how long a tunnel is kept that nobody asks through.
 	insideIdle = 30 * time.Second
 )

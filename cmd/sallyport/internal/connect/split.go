@@ -160,6 +160,8 @@ func (s split) asks(name string) asked {
 		return askLocal
 	case isSingleLabel(name):
 		return askGateway
+	case s.names != Local && !s.inZone(name) && isInsideReverse(name):
+		return askNobody
 	case s.names == Local || !s.inZone(name):
 		return askLocal
 	case s.names == Both:
