@@ -27,6 +27,32 @@ func (e *lookUpError) Error() string {
 
 func (e *lookUpError) Unwrap() []error { return []error{e.kind, e.err} }
 
+// denial is an ErrNotFound that servers said. It is told of a name over and over,
+// from the cache: so it is put into words only where somebody reads them.
+type denial struct {
+	noSuchName     bool // else the name is there, without addresses
+	source, server string
+}
+
+func (d *denial) Error() string {
+	teller := teller(d.source, d.server)
+	if d.noSuchName {
+		return ErrNotFound.Error() + " (" + teller + ": NXDOMAIN)"
+	}
+	return ErrNotFound.Error() + ": it has no address (" + teller + ")"
+}
+
+func (d *denial) Unwrap() error { return ErrNotFound }
+
+// aboutName says first what was asked for.
+type aboutName struct {
+	name string
+	err  error
+}
+
+func (a *aboutName) Error() string { return "splitdns: " + a.name + ": " + a.err.Error() }
+func (a *aboutName) Unwrap() error { return a.err }
+
 // Cause puts what Resolve and Look return into a few words, for sentences that
 // name what was asked for already: who was asked, and what came of it.
 //

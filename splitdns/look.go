@@ -49,7 +49,7 @@ func (r *Resolver) Look(ctx context.Context, name string, qtype uint16) (Records
 		o = r.walk(ctx, key{name, qtype})
 	}
 	if o.err != nil {
-		return Records{}, fmt.Errorf("splitdns: %s: %w", name, o.err)
+		return Records{}, &aboutName{name, o.err}
 	}
 	return Records{
 		RRs: o.flatten(qtype), Rcode: o.rcode, Chain: o.chain,

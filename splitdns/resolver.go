@@ -189,7 +189,7 @@ func (r *Resolver) Resolve(ctx context.Context, name string) (Answer, error) {
 	}
 	answer, err := merge(&a, &aaaa)
 	if err != nil {
-		return Answer{}, fmt.Errorf("splitdns: %s: %w", name, err)
+		return Answer{}, &aboutName{name, err}
 	}
 	return answer, nil
 }
@@ -230,7 +230,7 @@ func merge(a, aaaa *outcome) (Answer, error) {
 func nothing(a, aaaa *outcome) error {
 	for _, o := range [...]*outcome{a, aaaa} {
 		if o.err == nil && o.rcode == dns.RcodeNameError {
-			return fmt.Errorf("%w (%s: NXDOMAIN)", ErrNotFound, o.teller())
+			return &denial{noSuchName: true, source: o.endSource, server: o.endServer}
 		}
 	}
 	for _, o := range [...]*outcome{a, aaaa} {
@@ -238,7 +238,7 @@ func nothing(a, aaaa *outcome) error {
 			return o.err
 		}
 	}
-	return fmt.Errorf("%w: it has no address (%s)", ErrNotFound, a.teller())
+	return &denial{source: a.endSource, server: a.endServer}
 }
 
 // tidy appends addresses to those kept, up to maxAddrs: valid, unmapped, each

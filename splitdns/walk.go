@@ -32,11 +32,13 @@ type outcome struct {
 }
 
 // teller names who said what the end is.
-func (o *outcome) teller() string {
-	if o.endServer == "" {
-		return o.endSource
+func (o *outcome) teller() string { return teller(o.endSource, o.endServer) }
+
+func teller(source, server string) string {
+	if server == "" {
+		return source
 	}
-	return o.endSource + ", " + o.endServer
+	return source + ", " + server
 }
 
 // walk answers a question, from the cache and by asking, segment by segment.

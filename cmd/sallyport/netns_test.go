@@ -52,10 +52,19 @@ func addresses(t *testing.T, addrs ...string) {
 		commands = append(commands, []string{"addr", "add", addr + "/32", "dev", "lo"})
 	}
 	for _, args := range commands {
-		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		if out, err := exec.Command(program("ip"), args...).CombinedOutput(); err != nil {
 			t.Fatalf("ip %s: %v: %s (package iproute2)", strings.Join(args, " "), err, out)
 		}
 	}
+}
+
+// program finds one that is for administrators, whose folder is not on everybody's
+// PATH.
+func program(name string) string {
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	return "/usr/sbin/" + name
 }
 
 // dnsServer runs unbound at an address, port 53, with these records and no others.
@@ -85,11 +94,7 @@ func dnsServer(t *testing.T, dir, addr string, records ...string) {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	path, err := exec.LookPath("unbound")
-	if err != nil {
-		path = "/usr/sbin/unbound" // not on everybody's PATH
-	}
-	p, err := startProcess(dir, name, os.Environ(), path, "-d", "-p", "-c", file)
+	p, err := startProcess(dir, name, os.Environ(), program("unbound"), "-d", "-p", "-c", file)
 	if err != nil {
 		t.Fatalf("%v (package unbound)", err)
 	}
