@@ -25,9 +25,6 @@ import (
 	"github.com/sallyport/sallyport/tunnel"
 )
 
-// unrestricted is the network access with which nothing goes to the gateway.
-const unrestricted = "unrestricted"
-
 // connectFlags are what connect is told.
 type connectFlags struct {
 	config, policy                string
@@ -141,7 +138,7 @@ func (f *connectFlags) run(ctx context.Context, stdout, stderr io.Writer) error 
 
 // warnOfNoSuffixes is for who expects the gateway's DNS to be asked.
 func warnOfNoSuffixes(stderr io.Writer, c *connect.Config) {
-	if c.DNSListen != "" && len(c.Suffixes) == 0 && c.SplitDNS != connect.Local && c.NetworkAccess != unrestricted {
+	if c.DNSListen != "" && len(c.Suffixes) == 0 && c.SplitDNS != connect.Local && c.NetworkAccess != policy.AccessUnrestricted {
 		fmt.Fprintln(stderr, "warning: without --dns-suffixes, the gateway's DNS is asked for names without a dot only")
 	}
 }
@@ -314,9 +311,7 @@ func (r *splitRules) fromFile(c *connect.Config, file *config.Config, name strin
 	r.dns = cmp.Or(r.dns, spec.SplitDNS)
 	c.NetworkAccess, c.WebDomains = spec.NetworkAccess, spec.WebDomains
 	if c.Suffixes == nil {
-		for _, zone := range file.SplitDNS.Zones {
-			c.Suffixes = append(c.Suffixes, zone.Suffix)
-		}
+		c.Suffixes = suffixes(file)
 	}
 	return nil
 }
@@ -331,7 +326,7 @@ func (r *splitRules) parse(c *connect.Config) (err error) {
 	if c.SplitDNS, err = connect.ParseDNSMode(cmp.Or(r.dns, "both")); err != nil {
 		return fmt.Errorf("--split-dns: %w", err)
 	}
-	if c.SplitTunnel != connect.Off && len(c.Services) == 0 && len(c.WebDomains) == 0 && c.NetworkAccess != unrestricted {
+	if c.SplitTunnel != connect.Off && len(c.Services) == 0 && len(c.WebDomains) == 0 && c.NetworkAccess != policy.AccessUnrestricted {
 		return fmt.Errorf("--split-tunnel %s goes by --services, which is empty", r.tunnel)
 	}
 	return nil

@@ -64,8 +64,19 @@ func toldGateway(c *config.Config) string {
 	return net.JoinHostPort(c.Gateway.FQDN, strconv.Itoa(int(c.Gateway.PublicPort)))
 }
 
-// suffixes are the zones that have DNS servers of their own.
+// suffixes are the zones whose names devices ask the gateway for, be there DNS
+// servers of a zone's own or only networks that it allows.
 func suffixes(c *config.Config) []string {
+	var all []string
+	for _, zone := range c.SplitDNS.Zones {
+		all = append(all, zone.Suffix)
+	}
+	return all
+}
+
+// insideZones are those of them that are known inside only: they have DNS servers
+// of their own.
+func insideZones(c *config.Config) []string {
 	var all []string
 	for _, zone := range c.SplitDNS.Zones {
 		if len(zone.Servers) > 0 {
@@ -97,7 +108,7 @@ func lintPolicies(c *config.Config) config.Diagnostics {
 			p.Spec.Services = mistake.Corrected
 		}
 		for _, finding := range lint.Check(lint.Input{
-			Name: p.Name, Spec: p.Spec, Match: p.Match, Gateway: toldGateway(c), Zones: suffixes(c), Facts: facts, Now: time.Now(),
+			Name: p.Name, Spec: p.Spec, Match: p.Match, Gateway: toldGateway(c), Zones: insideZones(c), Facts: facts, Now: time.Now(),
 		}) {
 			found = append(found, place(c, p, finding))
 		}
@@ -139,7 +150,7 @@ func lintNames(ctx context.Context, c *config.Config) config.Diagnostics {
 	var found config.Diagnostics
 	for _, p := range policiesOf(c) {
 		compiled, err := policy.Compile(p.Name, p.Spec)
-		if err != nil || p.Spec.NetworkAccess == "unrestricted" {
+		if err != nil || p.Spec.NetworkAccess == policy.AccessUnrestricted {
 			continue
 		}
 		looked, err := rehearsal.Look(ctx, compiled)

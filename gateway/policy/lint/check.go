@@ -179,7 +179,7 @@ func (c *checker) knows(host policy.Host) bool { return c.compiled.Knows(host) }
 func (c *checker) entries() []target { return slices.Concat(c.list, c.web) }
 
 // viaGateway reports whether devices send anything here at all.
-func (c *checker) viaGateway() bool { return c.access != "unrestricted" }
+func (c *checker) viaGateway() bool { return c.access != policy.AccessUnrestricted }
 
 // online reports whether the host is one of Exchange Online.
 func (c *checker) online(host policy.Host) bool { return c.Facts.ExchangeOnline.has(host) }

@@ -57,7 +57,7 @@ func (c *checker) richPush() {
 	if !s.RichPush || !c.ios {
 		return
 	}
-	if c.access == "web_sso" {
+	if c.access == policy.AccessWebSSO {
 		c.say(ruleRichAccess, Error, "rich_push", "needs network access unrestricted or tunneled, and it is web_sso",
 			"write network_access: tunneled, or rich_push: false")
 	}
@@ -77,7 +77,7 @@ func (c *checker) richPush() {
 
 func (c *checker) richPushEWS() {
 	switch {
-	case c.access != "tunneled":
+	case c.access != policy.AccessTunneled:
 	case c.ewsHost == policy.Host{}:
 		c.say(ruleRichEWS, Error, "ews_host", "is not given, nor is exchange_server, and rich push fetches mail by EWS",
 			"name the EWS host, and list it")
@@ -161,7 +161,7 @@ func (c *checker) ews() {
 	if c.Spec.EWSHost == "" || !c.viaGateway() || slices.Contains(c.exchangeHosts, c.ewsHost) || c.knows(c.ewsHost) {
 		return
 	}
-	if c.Spec.Console.RichPush && c.ios && c.access == "tunneled" {
+	if c.Spec.Console.RichPush && c.ios && c.access == policy.AccessTunneled {
 		return // told with rich push
 	}
 	c.say(ruleEWS, Error, "ews_host", "is "+c.ewsHost.String()+", another host than the mail server, and is not listed",

@@ -11,7 +11,7 @@ import (
 // unrestricted: nothing uses the gateway, so a list says that somebody expects
 // otherwise.
 func (c *checker) unrestricted() {
-	if c.access == "unrestricted" && len(c.list) > 0 {
+	if c.access == policy.AccessUnrestricted && len(c.list) > 0 {
 		c.say(ruleUnrestricted, Error, "network_access",
 			"is unrestricted, so devices send nothing here and the gateway refuses what arrives, but services are listed",
 			"write tunneled, or leave background_services out")
@@ -19,7 +19,7 @@ func (c *checker) unrestricted() {
 }
 
 func (c *checker) webSSO() {
-	if c.access == "web_sso" && len(c.list)+len(c.web) == 0 {
+	if c.access == policy.AccessWebSSO && len(c.list)+len(c.web) == 0 {
 		c.say(ruleWebSSO, Warning, "network_access",
 			"is web_sso, and neither background_services nor web_domains has anything: no host may be reached, since what is not listed is refused in this mode too",
 			"name the web hosts under web_domains")

@@ -220,7 +220,7 @@ func (x *expander) asOnIOS() *Reading {
 // spec is the policy that goes with the list.
 func (x *expander) spec() policy.Spec {
 	s := policy.Spec{
-		NetworkAccess:   "tunneled",
+		NetworkAccess:   policy.AccessTunneled,
 		ExchangeServers: slices.Clone(x.Exchange),
 		Services:        joined(x.entries),
 		EWSHost:         x.EWS,

@@ -72,7 +72,7 @@ func (r *reader) checkPolicy(at, name string, p *Policy) bool {
 	case err != nil:
 		r.say(at, err.Error())
 		return false
-	case p.BackgroundServices == "" && len(p.WebDomains) == 0 && p.NetworkAccess != "unrestricted":
+	case p.BackgroundServices == "" && len(p.WebDomains) == 0 && p.NetworkAccess != policy.AccessUnrestricted:
 		r.sayAs(Warning, list, "nothing is listed, so every tunnel will be refused")
 	}
 	return true

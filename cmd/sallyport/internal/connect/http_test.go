@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/gateway/policy/export"
 	"github.com/sallyport/sallyport/tunnel"
 	"github.com/sallyport/sallyport/tunnel/socks"
@@ -317,7 +318,7 @@ func (s deadlineSpy) SetDeadline(t time.Time) error {
 // holds no secret.
 func TestPACFile(t *testing.T) {
 	c := startGateway(t).config(On)
-	c.NetworkAccess, c.WebDomains, c.Suffixes = webSSO, []string{"*.web.example.net"}, []string{"example.com"}
+	c.NetworkAccess, c.WebDomains, c.Suffixes = policy.AccessWebSSO, []string{"*.web.example.net"}, []string{"example.com"}
 	p, _ := startHTTP(t, c)
 	for _, host := range []string{p.addr.String(), "localhost:8118", "LOCALHOST", "127.0.0.1", "[::1]:8118"} {
 		_, response, body := say(t, p, "GET /proxy.pac HTTP/1.1\r\nHost: "+host+"\r\n\r\n")

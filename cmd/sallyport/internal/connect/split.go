@@ -11,12 +11,6 @@ import (
 	"github.com/sallyport/sallyport/tunnel"
 )
 
-// The words for network access that mean something here.
-const (
-	webSSO       = "web_sso"
-	unrestricted = "unrestricted"
-)
-
 const localhost = "localhost"
 
 // split decides the way of each connection and each question. It is immutable,
@@ -37,7 +31,7 @@ func newSplit(c Config) (split, error) {
 		return split{}, errors.New("unknown split tunnel or split DNS mode")
 	}
 	s := split{
-		unrestricted: c.NetworkAccess == unrestricted, tunnels: c.SplitTunnel, names: c.SplitDNS,
+		unrestricted: c.NetworkAccess == policy.AccessUnrestricted, tunnels: c.SplitTunnel, names: c.SplitDNS,
 		noList: len(c.Services) == 0 && len(c.WebDomains) == 0, own: ownNames(c),
 	}
 	var err error
@@ -59,7 +53,7 @@ func newSplit(c Config) (split, error) {
 
 func compileList(c Config) (*policy.Policy, error) {
 	spec := c.spec()
-	if spec.NetworkAccess == unrestricted {
+	if spec.NetworkAccess == policy.AccessUnrestricted {
 		spec.NetworkAccess = "" // it would deny everything, and what is listed is told all the same
 	}
 	list, err := policy.Compile("connect", spec)

@@ -232,7 +232,7 @@ func TestMatrix(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.NetworkAccess, c.WebDomains = unrestricted, nil
+			c.NetworkAccess, c.WebDomains = policy.AccessUnrestricted, nil
 			open, err := newSplit(c)
 			if err != nil {
 				t.Fatal(err)
@@ -272,7 +272,7 @@ func matrixConfig(t *testing.T, tunnels Mode, dns DNSMode) Config {
 		t.Fatal(err)
 	}
 	return Config{
-		Gateway: "vip.example.com:443", ServerName: gatewayName, NetworkAccess: webSSO, Services: services,
+		Gateway: "vip.example.com:443", ServerName: gatewayName, NetworkAccess: policy.AccessWebSSO, Services: services,
 		WebDomains: []string{"portal.example.net", "*.web.example.net"}, SplitTunnel: tunnels, SplitDNS: dns,
 		Suffixes: []string{"Example.com.", "corp"},
 	}
