@@ -2,33 +2,57 @@ package gateway
 
 import (
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/sallyport/sallyport/sta/ticket"
+	"github.com/sallyport/sallyport/tunnel/deadline"
 )
 
-// recheck is the longest that an expiry timer sleeps. Timers stand still while a
+// recheck is the longest that an expiry sleeps. Timers stand still while a
 // machine is suspended, and know nothing of a clock that is set; tickets go by
 // the clock.
 const recheck = 5 * time.Minute
 
-// expiry ends one tunnel when its ticket says so.
+// expiry is when a tunnel's ticket ends it.
 type expiry struct {
-	at  time.Time
-	now func() time.Time
-	end func()
-
-	mu      sync.Mutex
-	timer   *time.Timer
-	stopped bool
+	gateway *Gateway
+	at      time.Time
+	entry   deadline.Entry
 }
 
-// expire sees to it that a tunnel ends with its ticket.
-func (g *Gateway) expire(l *live, c *ticket.Claims) *expiry {
-	e := &expiry{at: endOf(c, g.config.Now()), now: g.config.Now, end: func() { l.end(EndedExpired) }}
-	e.arm()
-	return e
+// expire sees to it that a tunnel ends with its ticket, if it has not by then.
+func (g *Gateway) expire(l *live, c *ticket.Claims) {
+	l.expiry.gateway, l.expiry.at = g, endOf(c, g.config.Now())
+	l.awaitExpiry()
+}
+
+// awaitExpiry sets the entry for the end, or for the next look at the clock, unless
+// the tunnel is over.
+func (l *live) awaitExpiry() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return
+	}
+	g := l.expiry.gateway
+	g.due.Set(&l.expiry.entry, l, min(l.expiry.at.Sub(g.config.Now()), recheck))
+}
+
+// forget is for a tunnel that is over: nobody needs to end it any more.
+func (l *live) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+	l.expiry.gateway.due.Clear(&l.expiry.entry)
+}
+
+// Due is called when it is time to look at the clock.
+func (l *live) Due() {
+	if l.expiry.gateway.config.Now().Before(l.expiry.at) {
+		l.awaitExpiry()
+		return
+	}
+	l.end(EndedExpired)
 }
 
 // endOf is when a tunnel that begins now ends. A ticket that is not refreshable
@@ -46,28 +70,4 @@ func endOf(c *ticket.Claims, now time.Time) time.Time {
 		return end
 	}
 	return end.Add(-rand.N(spread))
-}
-
-// arm sets the timer for the end, or for the next look at the clock.
-func (e *expiry) arm() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.stopped {
-		e.timer = time.AfterFunc(min(e.at.Sub(e.now()), recheck), e.look)
-	}
-}
-
-func (e *expiry) look() {
-	if e.now().Before(e.at) {
-		e.arm()
-		return
-	}
-	e.end()
-}
-
-func (e *expiry) stop() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.stopped = true
-	e.timer.Stop()
 }

@@ -41,9 +41,9 @@ func TestExpiryGoesByTheClock(t *testing.T) {
 		var slept atomic.Int64
 		g := &Gateway{config: Config{Now: func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }}}
 		client, service := net.Pipe()
-		l := &live{service: pipe{client}, client: pipe{service}}
-		e := g.expire(l, &ticket.Claims{NotBefore: time.Now(), Expires: time.Now().Add(168 * time.Hour), Refreshable: true})
-		defer e.stop()
+		l := &live{tunnel: both{pipe{client}, pipe{service}}}
+		g.expire(l, &ticket.Claims{NotBefore: time.Now(), Expires: time.Now().Add(168 * time.Hour), Refreshable: true})
+		defer l.forget()
 		time.Sleep(time.Hour)
 		if l.ended() != "" {
 			t.Error("ended early")
@@ -54,6 +54,34 @@ func TestExpiryGoesByTheClock(t *testing.T) {
 			t.Error("lives on its expired ticket")
 		}
 	})
+}
+
+// TestEndedTunnelsAwaitNothing: whatever is due meanwhile.
+func TestEndedTunnelsAwaitNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &Gateway{config: Config{Now: time.Now}}
+		for range 100 {
+			l := &live{tunnel: both{}}
+			g.expire(l, &ticket.Claims{NotBefore: time.Now(), Expires: time.Now().Add(time.Hour), Refreshable: true})
+			go l.Due()
+			go l.forget()
+		}
+		synctest.Wait()
+		if n := g.due.Len(); n != 0 {
+			t.Errorf("%d are still waiting", n)
+		}
+	})
+}
+
+// both are the two streams of a tunnel that moves nothing.
+type both []tunnel.Stream
+
+func (b both) Run(tunnel.Ender) {}
+
+func (b both) Abort() {
+	for _, s := range b {
+		tunnel.Abort(s)
+	}
 }
 
 // pipe is a stream that need not be half-closed.

@@ -11,6 +11,7 @@ import (
 	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/sta/ticket"
 	"github.com/sallyport/sallyport/tunnel"
+	"github.com/sallyport/sallyport/tunnel/deadline"
 )
 
 // Redeemer judges tickets. Refusals are *ticket.Error.
@@ -27,7 +28,7 @@ type Redeemer interface {
 	KeyGone(keyID string) bool
 }
 
-// Config is what a Gateway needs. Redeemer and Snapshot are required.
+// Config is what a Gateway needs. Redeemer, Snapshot and Relays are required.
 type Config struct {
 	Redeemer Redeemer
 	Snapshot Snapshot
@@ -37,8 +38,10 @@ type Config struct {
 	// address, with TCP keep-alive after a minute.
 	Dialer net.Dialer
 
-	// Relay bounds tunnels; zero fields have tunnel.Relay's defaults.
-	Relay tunnel.Limits
+	// Relays carries the tunnels, and is the caller's to close when the last one
+	// is over. Relay bounds them; zero fields have its defaults.
+	Relays *tunnel.Relays
+	Relay  tunnel.Limits
 
 	// FailuresPerMinute is how many refused tickets a source (an IPv4 address
 	// or an IPv6 /64) may show before its tickets that are not known here have
@@ -124,6 +127,7 @@ type Gateway struct {
 	registry registry
 	failures *failures
 	lookUps  *lookUps
+	due      deadline.Queue // of expiring tickets
 }
 
 const (
@@ -138,8 +142,8 @@ const (
 
 // New makes a Gateway.
 func New(c Config) (*Gateway, error) {
-	if s := c.Snapshot; c.Redeemer == nil || s.Policies == nil || s.Address == nil || s.Resolver == nil {
-		return nil, errors.New("a gateway needs a redeemer and a whole snapshot")
+	if s := c.Snapshot; c.Redeemer == nil || s.Policies == nil || s.Address == nil || s.Resolver == nil || c.Relays == nil {
+		return nil, errors.New("a gateway needs a redeemer, a whole snapshot, and relays")
 	}
 	if c.FailuresPerMinute == 0 {
 		c.FailuresPerMinute = defaultFailures

@@ -58,13 +58,9 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 		service.Close()
 		return err
 	}
-	defer g.registry.leave(live)
-	if err := g.lookAgain(claims); err != nil {
-		service.Close()
-		return err
-	}
-	client, err := n.Succeed()
+	client, err := g.enter(claims, n)
 	if err != nil {
+		g.registry.leave(live)
 		service.Close()
 		return err
 	}
@@ -74,6 +70,15 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 	a.SetUp = time.Since(a.Began)
 	g.relay(a, live, client, service)
 	return nil
+}
+
+// enter lets a client in whose tunnel is in the registry, if nothing speaks against
+// it even now.
+func (g *Gateway) enter(claims *ticket.Claims, n tunnel.Negotiation) (tunnel.Stream, error) {
+	if err := g.lookAgain(claims); err != nil {
+		return nil, err
+	}
+	return n.Succeed()
 }
 
 // admit judges the ticket that a credential holds.
@@ -151,29 +156,43 @@ func (g *Gateway) reach(ctx context.Context, a *Attempt, p *ticket.Presentation,
 	return g.dial(ctx, t)
 }
 
-// relay moves bytes until the tunnel ends, and accounts for it once.
+// relay joins the streams and lets them run. It may return long before they end.
 func (g *Gateway) relay(a *Attempt, live *live, client, service tunnel.Stream) {
 	if g.config.Hooks.Opened != nil {
 		g.config.Hooks.Opened(a)
 	}
-	opened := time.Now()
-	expiry := g.expire(live, a.Claims)
-	defer expiry.stop()
-	live.join(client)
 	limits := g.config.Relay
 	if live.dns && (limits.Idle <= 0 || limits.Idle > dnsIdle) {
 		limits.Idle = dnsIdle
 	}
-	result := tunnel.Relay(client, service, limits)
-	g.registry.leave(live)
+	p := &passage{gateway: g, attempt: a, live: live, opened: time.Now()}
+	t := g.config.Relays.Join(client, service, limits)
+	live.join(t)
+	g.expire(live, a.Claims)
+	t.Run(p)
+}
+
+// passage is a tunnel whose client was told of success, as far as its account goes.
+type passage struct {
+	gateway *Gateway
+	attempt *Attempt
+	live    *live
+	opened  time.Time
+}
+
+// Ended is told when the tunnel is over, and accounts for it.
+func (p *passage) Ended(result tunnel.Result) {
+	g := p.gateway
+	p.live.forget()
+	g.registry.leave(p.live)
 	account := &Account{
-		Up: result.Up, Down: result.Down, Lasted: time.Since(opened),
+		Up: result.Up, Down: result.Down, Lasted: time.Since(p.opened),
 		Reason: string(result.Reason), Err: result.Err,
 	}
-	if ended := live.ended(); ended != "" {
+	if ended := p.live.ended(); ended != "" {
 		account.Reason, account.Err = string(ended), nil
 	}
 	if g.config.Hooks.Closed != nil {
-		g.config.Hooks.Closed(a, account)
+		g.config.Hooks.Closed(p.attempt, account)
 	}
 }

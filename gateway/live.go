@@ -25,18 +25,20 @@ const (
 
 // live is a tunnel that somebody else may end.
 //
-//	enter ──► service known ──join──► both known ──leave──► gone
+//	enter ──► service known ──join──► tunnel known ──leave──► gone
 //	              └──────── end ─────────┘
 type live struct {
 	// The registry's, under its lock.
 	ticket        *held // nil once the tunnel has left
 	before, after *live // the ticket's other tunnels
 
-	dns bool // it leads to the gateway's DNS
+	dns    bool // it leads to the gateway's DNS
+	expiry expiry
 
-	mu      sync.Mutex // guards the rest
-	service tunnel.Stream
-	client  tunnel.Stream // nil until join
+	mu      sync.Mutex    // guards the rest
+	over    bool          // it has ended, by whomever
+	service tunnel.Stream // until join
+	tunnel  tunnel.Tunnel // from then on
 	cause   Ended         // "" until end; the first cause stays
 }
 
@@ -51,21 +53,22 @@ func (l *live) end(cause Ended) bool {
 		return false
 	}
 	l.cause = cause
-	tunnel.Abort(l.service)
-	if l.client != nil {
-		tunnel.Abort(l.client)
+	if l.tunnel != nil {
+		l.tunnel.Abort()
+	} else {
+		tunnel.Abort(l.service)
 	}
 	return true
 }
 
-// join adds the client's side. If the tunnel was ended meanwhile the client is
-// closed at once.
-func (l *live) join(client tunnel.Stream) {
+// join makes it the tunnel that is to end. If that was to happen already, it is
+// ended at once.
+func (l *live) join(t tunnel.Tunnel) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.client = client
+	l.tunnel, l.service = t, nil
 	if l.cause != "" {
-		tunnel.Abort(client)
+		t.Abort()
 	}
 }
 

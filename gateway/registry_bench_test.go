@@ -64,22 +64,29 @@ func BenchmarkCutLoopback(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer listener.Close()
+			relays, err := tunnel.NewRelays(tunnel.RelaysHooks{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer relays.Close()
 			var cut time.Duration
 			for b.Loop() {
 				b.StopTimer()
 				var r registry
-				var relays sync.WaitGroup
+				var running sync.WaitGroup
 				var far []net.Conn
 				for i := range n {
 					service, away := tcpPair(b, listener)
 					client, device := tcpPair(b, listener)
 					far = append(far, away, device)
 					l := mustEnter(b, &r, benchClaims("victim", i), service)
-					l.join(client)
-					relays.Go(func() {
-						tunnel.Relay(client, service, tunnel.Limits{})
+					t := relays.Join(client, service, tunnel.Limits{})
+					l.join(t)
+					running.Add(1)
+					t.Run(onEnd(func() {
 						r.leave(l)
-					})
+						running.Done()
+					}))
 				}
 				began := time.Now()
 				b.StartTimer()
@@ -87,7 +94,7 @@ func BenchmarkCutLoopback(b *testing.B) {
 					b.Fatalf("%d ended", ended)
 				}
 				cut += time.Since(began)
-				relays.Wait()
+				running.Wait()
 				b.StopTimer()
 				for _, conn := range far {
 					_ = conn.Close()
@@ -98,6 +105,10 @@ func BenchmarkCutLoopback(b *testing.B) {
 		})
 	}
 }
+
+type onEnd func()
+
+func (f onEnd) Ended(tunnel.Result) { f() }
 
 // endByWalking is what a registry without an index would do.
 func endByWalking(r *registry, authority string, v *ticket.Revocation, now time.Time) int {

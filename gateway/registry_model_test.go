@@ -232,7 +232,7 @@ func (w *slipping) begin(t *testing.T, c *ticket.Claims, short bool) *live {
 		w.registry.leave(l)
 		return l
 	}
-	l.join(pipe{client})
+	l.join(both{pipe{client}, pipe{service}})
 	if short {
 		w.registry.leave(l)
 	}

@@ -84,13 +84,13 @@ func TestEndClosesBothSides(t *testing.T) {
 		service, client := newFarPipe(t), newFarPipe(t)
 		l := mustEnter(t, &r, &ticket.Claims{ID: "t", Family: "f"}, pipe{service.near})
 		if !late {
-			l.join(pipe{client.near})
+			l.join(both{pipe{client.near}, pipe{service.near}})
 		}
 		if n := r.end("", &ticket.Revocation{Family: "f"}, time.Now()); n != 1 {
 			t.Errorf("ended %d", n)
 		}
 		if late {
-			l.join(pipe{client.near})
+			l.join(both{pipe{client.near}, pipe{service.near}})
 		}
 		for _, p := range []farPipe{service, client} {
 			if _, err := p.far.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
@@ -285,7 +285,7 @@ func TestIdleDNS(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			claims := &ticket.Claims{ID: "t", Family: "f", Refreshable: true, Expires: time.Now().Add(24 * time.Hour)}
 			var account *Account
-			g := &Gateway{config: Config{Now: time.Now, Hooks: Hooks{Closed: func(_ *Attempt, a *Account) { account = a }}}}
+			g := &Gateway{config: Config{Now: time.Now, Relays: new(tunnel.Relays), Hooks: Hooks{Closed: func(_ *Attempt, a *Account) { account = a }}}}
 			near, far := newPipe()
 			client, device := newPipe()
 			defer far.Close()

@@ -265,8 +265,10 @@ func (w *world) startGateway(o options) {
 		},
 		errs: map[string]error{"slow.example.com": context.DeadlineExceeded, "broken.example.com": io.ErrUnexpectedEOF},
 	}
+	relays, err := tunnel.NewRelays(tunnel.RelaysHooks{Panicked: o.defect})
+	must(w.t, err)
 	w.gateway, err = gateway.New(gateway.Config{
-		Redeemer: follower, Relay: o.relay, FailuresPerMinute: o.failures, Now: w.clock.now, Dialer: o.dialer,
+		Redeemer: follower, Relays: relays, Relay: o.relay, FailuresPerMinute: o.failures, Now: w.clock.now, Dialer: o.dialer,
 		Snapshot: w.snapshot(strings.NewReplacer("PORT", w.service, "OWN", ownPort).Replace(o.list), own),
 		Hooks: gateway.Hooks{
 			Refused:  func(a *gateway.Attempt, r *tunnel.Refusal) { w.refused <- refusal{a, r} },
@@ -286,7 +288,7 @@ func (w *world) startGateway(o options) {
 	var running sync.WaitGroup
 	running.Go(func() { _ = follower.Run(ctx) })
 	running.Go(func() { _ = server.Serve(ctx, listener) })
-	w.t.Cleanup(func() { cancel(); running.Wait() })
+	w.t.Cleanup(func() { cancel(); running.Wait(); must(w.t, relays.Close()) })
 
 	// Whoever sets the clock afterwards shall not make the first word of the
 	// authority look as if somebody had held it back.

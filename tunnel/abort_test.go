@@ -20,15 +20,15 @@ import (
 // TestAbortForgets: what the kernel held for a client that did not read is not
 // delivered after Abort; the client finds a reset behind what it has already.
 func TestAbortForgets(t *testing.T) {
-	for name, pair := range pairs() {
-		if name == "pipe" {
+	for _, k := range kinds() {
+		if k.isPipe() {
 			continue // nothing is held in one
 		}
-		client, server := pair(t)
+		client, server := k.pair(t)
 		flood(server)
 		Abort(server)
 		if n, err := io.Copy(io.Discard, client); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("%s: after %d bytes: %v, want a reset", name, n, err)
+			t.Errorf("%s: after %d bytes: %v, want a reset", k.name, n, err)
 		}
 		_ = client.Close()
 	}
@@ -37,11 +37,11 @@ func TestAbortForgets(t *testing.T) {
 // TestStalledTunnelsAreAborted: a client that takes nothing for so long is not
 // sent the rest when it comes back.
 func TestStalledTunnelsAreAborted(t *testing.T) {
-	for name, pair := range pairs() {
-		if name == "pipe" {
+	for _, k := range kinds() {
+		if k.isPipe() {
 			continue
 		}
-		r := startRig(t, pair, Limits{WriteStall: 50 * time.Millisecond})
+		r := startRig(t, k, Limits{WriteStall: 50 * time.Millisecond})
 		var service sync.WaitGroup
 		service.Go(func() {
 			for block := make([]byte, 1<<20); ; {
@@ -51,11 +51,11 @@ func TestStalledTunnelsAreAborted(t *testing.T) {
 			}
 		})
 		if got := r.wait(); got.Reason != Stall || got.Err != nil {
-			t.Errorf("%s: %+v", name, got)
+			t.Errorf("%s: %+v", k.name, got)
 		}
 		service.Wait()
 		if n, err := io.Copy(io.Discard, r.client); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("%s: after %d bytes: %v, want a reset", name, n, err)
+			t.Errorf("%s: after %d bytes: %v, want a reset", k.name, n, err)
 		}
 	}
 }
@@ -64,13 +64,13 @@ func TestStalledTunnelsAreAborted(t *testing.T) {
 // answer has our reader wait inside crypto/tls, with the lock in hand that a
 // goodbye needs.
 func TestAbortIsPrompt(t *testing.T) {
-	r := startRig(t, func(t testing.TB) (Stream, Stream) {
+	r := startRig(t, kind{pair: func(t testing.TB) (Stream, Stream) {
 		client, server, keys := keyedPair(t)
 		stuck := &stuckConn{Conn: server.wire.Conn, entered: make(chan struct{}, 9), closed: make(chan struct{})}
 		server.wire.Conn = stuck
 		keys.send(t, client, recordTypeHandshake, []byte{24, 0, 0, 1, 1}) // KeyUpdate, update_requested
 		return waitingFor{client, stuck.entered}, server
-	}, Limits{})
+	}}, Limits{})
 	<-r.client.(waitingFor).entered
 	began := time.Now()
 	Abort(r.nearC)
@@ -96,8 +96,8 @@ func TestLongMessageBeforeTheCredential(t *testing.T) {
 	client, server, keys := keyedPair(t)
 	defer client.Close()
 	defer server.Close()
-	w := newWire(server.wire.Conn)
-	server.wire.below, server.wire.left = nil, newTLSStream(server.Conn, w, DefaultMaxPreAuthBytes).wire.left
+	server.wire.opened = false
+	server.entrance.init(server.Conn, server.wire, DefaultMaxPreAuthBytes)
 	part := make([]byte, recordSize)
 	copy(part, []byte{24, 0, 0xea, 0x60})
 	sent := make(chan error, 1)

@@ -31,12 +31,13 @@ const (
 //	            ├── shed ──→ shed ───────────────→
 //	            └────────────────────────────────→
 type visitor struct {
-	conn     net.Conn
+	conn     net.Conn                // nil once the tunnel is leased
 	cancel   context.CancelCauseFunc // of what serves it
 	source   netip.Addr
 	accepted time.Time
 
 	// The server's mu guards these.
+	tunnel Tunnel // nil until it is leased: it is ended in place of conn
 	stage  visitorStage
 	number uint64 // counted at admit: the older one has the lower
 	index  int    // in crowd.pending, if it is there
@@ -73,6 +74,15 @@ func sourceAddr(remote net.Addr) netip.Addr {
 func (v *visitor) close() {
 	v.cancel(nil)
 	_ = v.conn.Close()
+}
+
+// end ends what the visitor has, without waiting. Called with the server's mu held.
+func (v *visitor) end() {
+	if v.tunnel != nil {
+		v.tunnel.Abort()
+	} else {
+		_ = v.conn.Close()
+	}
 }
 
 // shed cuts the connection off. There is no answer: it would have to be waited

@@ -105,7 +105,11 @@ type gatewayUnderTest struct {
 }
 
 func gateways() []gatewayUnderTest {
-	return []gatewayUnderTest{{"naive", startNaive}, {"ours", startOurs}}
+	return []gatewayUnderTest{
+		{"naive", startNaive},
+		{"std", func(t testing.TB) string { return startOurs(t, StdRecords) }},
+		{"direct", func(t testing.TB) string { return startOurs(t, DirectRecords) }},
+	}
 }
 
 // benchTLS pins what would otherwise differ from machine to machine.
@@ -145,8 +149,8 @@ func startNaive(t testing.TB) string {
 
 var benchTLSShared = sync.OnceValue(benchTLS)
 
-func startOurs(t testing.TB) string {
-	server, err := NewServer(Config{TLS: ServerTLS(benchTLS()), Handler: dialingHandler{}})
+func startOurs(t testing.TB, records Records) string {
+	server, err := NewServer(Config{TLS: ServerTLS(benchTLS()), Handler: dialingHandler{relaysOf(t)}, Records: records})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,9 +159,12 @@ func startOurs(t testing.TB) string {
 }
 
 // dialingHandler lets in whoever knows the password, to wherever they want.
-type dialingHandler struct{}
+type dialingHandler struct{ relays *Relays }
 
-func (dialingHandler) ServeTunnel(ctx context.Context, n Negotiation) {
+// Ended satisfies Ender.
+func (dialingHandler) Ended(Result) {}
+
+func (h dialingHandler) ServeTunnel(ctx context.Context, n Negotiation) {
 	credential, err := n.Credential(ctx)
 	if err == nil && credential.Secret != "p" {
 		err = &Refusal{Label: "wrong_password"}
@@ -182,7 +189,7 @@ func (dialingHandler) ServeTunnel(ctx context.Context, n Negotiation) {
 		_ = service.Close()
 		return
 	}
-	Relay(client, service.(*net.TCPConn), Limits{})
+	h.relays.Join(client, service.(*net.TCPConn), Limits{}).Run(h)
 }
 
 // The bulk service reads a command, D or U and eight bytes of length, and sends

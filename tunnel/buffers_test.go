@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -15,7 +14,7 @@ import (
 
 // stock counts the buffers that are not in a pool: those that the collector
 // finds in somebody's hands.
-type stock struct{ wait, record, bulk, batch, made atomic.Int64 }
+type stock struct{ wait, record, bulk, batch, load, part, made atomic.Int64 }
 
 // takeStock counts from here on, until the test is over.
 func takeStock(t *testing.T) *stock {
@@ -24,6 +23,7 @@ func takeStock(t *testing.T) *stock {
 	stocked[[recordSize]byte](t, &recordBuffers, &s.record, nil)
 	stocked[[bulkSize]byte](t, &bulkBuffers, &s.bulk, &s.made)
 	stocked[[batchSize]byte](t, &batches, &s.batch, &s.made)
+	stockParked(t, s)
 	emptyPools()
 	return s
 }
@@ -55,11 +55,13 @@ func (s *stock) none(t *testing.T) {
 	for deadline := time.Now().Add(5 * time.Second); ; {
 		emptyPools()
 		wait, record, bulk, batch := s.wait.Load(), s.record.Load(), s.bulk.Load(), s.batch.Load()
+		load, part := s.load.Load(), s.part.Load()
 		switch {
-		case wait+record+bulk+batch == 0:
+		case wait+record+bulk+batch+load+part == 0:
 			return
 		case time.Now().After(deadline):
-			t.Errorf("held while idle: %d small, %d middle, %d large buffers, %d batches", wait, record, bulk, batch)
+			t.Errorf("held while idle: %d small, %d middle, %d large buffers, %d batches, %d loads, %d parts",
+				wait, record, bulk, batch, load, part)
 			return
 		}
 	}
@@ -68,16 +70,16 @@ func (s *stock) none(t *testing.T) {
 // TestIdleTunnelsHoldNoBuffer: whatever a tunnel has earned by a large
 // exchange, it waits for the next byte with nothing in hand.
 func TestIdleTunnelsHoldNoBuffer(t *testing.T) {
-	for name, pair := range pairs() {
-		if name == "pipe" {
-			continue // it has no descriptor, and waits with a buffer
+	for _, k := range kinds() {
+		if !k.parked {
+			continue
 		}
-		t.Run(name, func(t *testing.T) {
+		t.Run(k.name, func(t *testing.T) {
 			s := takeStock(t)
 			block := noise(400<<10, 4)
 			rigs := make([]*rig, 8)
 			for i := range rigs {
-				rigs[i] = startRig(t, pair, Limits{})
+				rigs[i] = startRig(t, k, Limits{})
 				swap(t, rigs[i], block)
 			}
 			if s.made.Load() == 0 {
@@ -181,36 +183,5 @@ func TestStrangersGetNoLargeBuffer(t *testing.T) {
 	}
 	if _, err := io.ReadAll(client); err != nil {
 		t.Error(err)
-	}
-}
-
-// endlessFile is a descriptor that every read fills.
-type endlessFile struct{ *os.File }
-
-func (f endlessFile) Control(func(uintptr)) error          { return nil }
-func (f endlessFile) Write(func(uintptr) bool) error       { return nil }
-func (f endlessFile) Read(try func(fd uintptr) bool) error { try(f.Fd()); return nil }
-
-// TestNoAllocationPerRead is TestNoAllocationPerBuffer for a descriptor.
-func TestNoAllocationPerRead(t *testing.T) {
-	zero, err := os.Open("/dev/zero")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer zero.Close()
-	d := newDescriptor(nil, endlessFile{zero})
-	defer d.release()
-	for range 3 {
-		if _, err := d.next(); err != nil { // earns the largest
-			t.Fatal(err)
-		}
-	}
-	if n := testing.AllocsPerRun(1000, func() {
-		// A signal cuts a read of this file short, so not each has the largest.
-		if p, err := d.next(); len(p) == 0 || err != nil {
-			t.Errorf("%d bytes, %v", len(p), err)
-		}
-	}); n != 0 {
-		t.Errorf("%v allocations a read", n)
 	}
 }

@@ -45,7 +45,7 @@ func (s *Server) stop(target serverState) <-chan struct{} {
 			call.cancel()
 		}
 		for v := range s.crowd.all {
-			_ = v.conn.Close()
+			v.end()
 		}
 	}
 	return s.idle

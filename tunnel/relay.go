@@ -1,57 +1,10 @@
 package tunnel
 
 import (
-	"errors"
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 )
-
-// Defaults of Limits.
-const (
-	DefaultIdle       = 3900 * time.Second
-	DefaultHalfClose  = 2 * time.Minute
-	DefaultWriteStall = 5 * time.Minute
-)
-
-// Limits bound a tunnel in time. In each field zero means the default, and a
-// negative value no limit.
-type Limits struct {
-	// Idle is how long no byte may move in either direction. The default is
-	// above the 3,540 s that a device's Direct Push request may hang.
-	Idle time.Duration
-	// HalfClose is how long no byte may move after one side has finished.
-	HalfClose time.Duration
-	// WriteStall is how long a single write of up to 256 KiB may take. The
-	// default outlasts a phone's few minutes without coverage.
-	WriteStall time.Duration
-}
-
-// CloseReason says why a tunnel ended. The list is closed: it is a metric
-// label.
-type CloseReason string
-
-// The close reasons.
-const (
-	ClientClosed  CloseReason = "client_closed"  // the client finished first, and the service after it
-	ServiceClosed CloseReason = "service_closed" // the other way round
-	ClientError   CloseReason = "client_error"   // the client's stream failed
-	ServiceError  CloseReason = "service_error"  // the service's stream failed
-	Idle          CloseReason = "idle"           // Limits.Idle
-	HalfClose     CloseReason = "half_close"     // Limits.HalfClose
-	Stall         CloseReason = "stall"          // Limits.WriteStall
-	Cut           CloseReason = "cut"            // our side closed a stream while Relay ran
-)
-
-// Result is the account of a tunnel.
-type Result struct {
-	Up     int64 // bytes from client to service, as accepted by the service's stream
-	Down   int64 // bytes from service to client
-	Reason CloseReason
-	Err    error // the cause of ClientError and ServiceError, else nil
-}
 
 // Relay moves bytes both ways until both directions have ended, one stream has
 // failed, or a limit has passed. An end of one direction is passed on by
@@ -62,35 +15,58 @@ type Result struct {
 // When it returns both streams are closed, and the goroutine and the timer that
 // it started are gone. It allocates nothing for each buffer, sends nothing of
 // its own, and touches nothing that another tunnel does, but the buffer pools.
-// While it waits for bytes of a client's stream or a TCP connection it has no
-// buffer; for those of other streams it waits with what their last read earned.
+// While it waits it has a small buffer in each direction.
+//
+// It takes any streams. [Relays] does the same for many of those that have
+// descriptors, without a goroutine or a buffer each while they wait.
 func Relay(client, service Stream, l Limits) Result {
-	r := &relay{client: client, service: service}
-	r.up = direction{src: client, dst: service, srcFault: ClientError, dstFault: ServiceError, finished: ClientClosed}
-	r.down = direction{src: service, dst: client, srcFault: ServiceError, dstFault: ClientError, finished: ServiceClosed}
-	r.watch.start(r, l)
-
-	var up sync.WaitGroup
-	up.Go(r.copyUp)
-	r.copyDown()
-	up.Wait()
-
-	r.watch.stop()
-	r.cut()
-	reason, err := r.verdict()
-	return Result{Up: r.up.moved, Down: r.down.moved, Reason: reason, Err: err}
+	r := newRelay(client, service, l)
+	r.run()
+	return r.result()
 }
 
-// relay is one tunnel while it runs.
+// relay is one tunnel in two goroutines.
 type relay struct {
 	client, service Stream
 	up, down        direction
 	watch           watch
+	ending          ending
+}
 
-	mu       sync.Mutex  // guards the rest; never taken for a mere byte
-	finished CloseReason // whose direction came to a clean end first; "" if none did
-	fault    CloseReason // what ended the tunnel otherwise; "" if nothing did
-	err      error
+func newRelay(client, service Stream, l Limits) *relay {
+	r := &relay{client: client, service: service}
+	r.up = direction{src: client, dst: service, srcFault: ClientError, dstFault: ServiceError, finished: ClientClosed}
+	r.down = direction{src: service, dst: client, srcFault: ServiceError, dstFault: ClientError, finished: ServiceClosed}
+	r.watch.init(r, l)
+	return r
+}
+
+// run is the whole of the tunnel's life.
+func (r *relay) run() {
+	r.watch.start()
+	var up sync.WaitGroup
+	up.Go(r.copyUp)
+	r.copyDown()
+	up.Wait()
+	r.watch.stop()
+	r.cut()
+}
+
+// Run and Abort satisfy Tunnel.
+func (r *relay) Run(e Ender) {
+	r.run()
+	e.Ended(r.result())
+}
+
+func (r *relay) Abort() {
+	r.ending.note(Cut, nil)
+	Abort(r.client)
+	Abort(r.service)
+}
+
+func (r *relay) result() Result {
+	reason, err := r.ending.verdict()
+	return Result{Up: r.up.moved, Down: r.down.moved, Reason: reason, Err: err}
 }
 
 // direction is one half of a tunnel. moved belongs to its copying goroutine;
@@ -111,12 +87,13 @@ func (r *relay) copyDown() { r.copy(&r.down) }
 
 // copy moves bytes until src ends or one of the two fails.
 func (r *relay) copy(d *direction) {
-	in := sourceOf(d.src)
-	defer in.release()
+	var buf buffer
+	defer buf.release()
 	for {
-		p, err := in.next()
-		if len(p) > 0 {
-			if writeErr := r.pass(d, p); writeErr != nil {
+		p := buf.bytes()
+		n, err := d.src.Read(p)
+		if n > 0 {
+			if writeErr := r.pass(d, p[:n]); writeErr != nil {
 				r.writeFailed(d, writeErr)
 				return
 			}
@@ -129,6 +106,7 @@ func (r *relay) copy(d *direction) {
 			r.fail(d.srcFault, err)
 			return
 		}
+		buf.fit(n)
 	}
 }
 
@@ -151,11 +129,7 @@ func (r *relay) pass(d *direction, p []byte) error {
 
 // finish passes a clean end on.
 func (r *relay) finish(d *direction) {
-	r.mu.Lock()
-	if r.finished == "" {
-		r.finished = d.finished
-	}
-	r.mu.Unlock()
+	r.ending.finish(d.finished)
 	r.watch.halfClosed()
 	if err := d.dst.CloseWrite(); err != nil {
 		r.writeFailed(d, err)
@@ -166,7 +140,7 @@ func (r *relay) finish(d *direction) {
 // have something to say, an answer for one, so the other direction goes on; the
 // half-close limit bounds it.
 func (r *relay) writeFailed(d *direction, err error) {
-	r.note(d.dstFault, err)
+	r.ending.note(d.dstFault, err)
 	if isCut(err) {
 		r.cut()
 		return
@@ -177,29 +151,14 @@ func (r *relay) writeFailed(d *direction, err error) {
 // fail ends the tunnel: a stream that cannot be read has nothing more to say,
 // and what is said to it is not heard.
 func (r *relay) fail(reason CloseReason, err error) {
-	r.note(reason, err)
+	r.ending.note(reason, err)
 	r.cut()
-}
-
-// note records the first fault. A stream that had come to its end already, and
-// then fails, has merely been closed for good.
-func (r *relay) note(reason CloseReason, err error) {
-	if isCut(err) {
-		reason, err = Cut, nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	expected := reason == ClientError && r.finished == ClientClosed ||
-		reason == ServiceError && r.finished == ServiceClosed
-	if r.fault == "" && !expected {
-		r.fault, r.err = reason, err
-	}
 }
 
 // expire is the watch's verdict. Who takes no bytes takes no goodbye either, so
 // a stalled tunnel is not given the time to say one.
 func (r *relay) expire(reason CloseReason) {
-	r.note(reason, nil)
+	r.ending.note(reason, nil)
 	if reason == Stall {
 		Abort(r.client)
 		Abort(r.service)
@@ -212,18 +171,4 @@ func (r *relay) expire(reason CloseReason) {
 func (r *relay) cut() {
 	_ = r.client.Close()
 	_ = r.service.Close()
-}
-
-func (r *relay) verdict() (CloseReason, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.fault != "" {
-		return r.fault, r.err
-	}
-	return r.finished, nil
-}
-
-// isCut reports whether a stream failed because our side closed it.
-func isCut(err error) bool {
-	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -54,42 +55,102 @@ func tlsPair(t testing.TB, maxVersion uint16) (client *tls.Conn, server *tlsStre
 }
 
 func tlsPairWith(t testing.TB, config *tls.Config) (client *tls.Conn, server *tlsStream) {
+	client, secured := securedPair(t, config, StdRecords)
+	return client, secured.(*tlsStream)
+}
+
+// securedPair shakes hands as a Server does.
+func securedPair(t testing.TB, config *tls.Config, records Records) (*tls.Conn, clientStream) {
 	a, b := tcpPair(t)
-	client = tls.Client(&gatedConn{Conn: a}, config)
-	w := newWire(b)
-	secured := tls.Server(w, testServerTLS())
+	client := tls.Client(&gatedConn{Conn: a}, config)
 	done := make(chan error, 1)
 	go func() { done <- client.Handshake() }()
-	if err := errors.Join(secured.Handshake(), <-done); err != nil {
+	s, err := NewServer(Config{TLS: testServerTLS(), Handler: handlerFunc(nil), Records: records})
+	if err != nil {
 		t.Fatal(err)
 	}
-	server = newTLSStream(secured, w, DefaultMaxPreAuthBytes)
+	var peer Peer
+	server, err := s.shakeHands(t.Context(), &peer, newWire(b))
+	if err := errors.Join(err, <-done); err != nil {
+		t.Fatal(err)
+	}
 	server.lift()
 	server.open()
 	return client, server
 }
 
-// pairs are the kinds of stream that a client may come over.
-func pairs() map[string]func(testing.TB) (client, relayed Stream) {
-	return map[string]func(testing.TB) (Stream, Stream){
-		"pipe":   func(testing.TB) (Stream, Stream) { return newHalfPipe() },
-		"TCP":    func(t testing.TB) (Stream, Stream) { a, b := tcpPair(t); return a, b },
-		"TLS1.3": func(t testing.TB) (Stream, Stream) { a, b := tlsPair(t, tls.VersionTLS13); return a, b },
-		"TLS1.2": func(t testing.TB) (Stream, Stream) { a, b := tlsPair(t, tls.VersionTLS12); return a, b },
+// kind is a kind of stream that a client may come over, and how it is relayed.
+type kind struct {
+	name   string
+	pair   func(testing.TB) (client, relayed Stream)
+	parked bool
+}
+
+func kinds() []kind {
+	pipe := func(testing.TB) (Stream, Stream) { return newHalfPipe() }
+	tcp := func(t testing.TB) (Stream, Stream) { a, b := tcpPair(t); return a, b }
+	std := func(version uint16) func(testing.TB) (Stream, Stream) {
+		return func(t testing.TB) (Stream, Stream) { a, b := tlsPair(t, version); return a, b }
 	}
+	direct := func(t testing.TB) (Stream, Stream) {
+		a, b := securedPair(t, testClientTLS(), DirectRecords)
+		if _, ok := b.(*directStream); !ok {
+			t.Fatalf("a %T", b)
+		}
+		return a, b
+	}
+	return []kind{
+		{"pipe", pipe, false},
+		{"TCP", tcp, false}, {"TCP/parked", tcp, canPark},
+		{"TLS1.3", std(tls.VersionTLS13), false}, {"TLS1.3/parked", std(tls.VersionTLS13), canPark},
+		{"TLS1.2", std(tls.VersionTLS12), false}, {"TLS1.2/parked", std(tls.VersionTLS12), canPark},
+		{"direct", direct, false}, {"direct/parked", direct, canPark},
+	}
+}
+
+const canPark = runtime.GOOS == "linux"
+
+func (k kind) isPipe() bool { return k.name == "pipe" }
+
+// testRelays are those of one test. They are closed behind its rigs.
+var testRelays sync.Map
+
+func relaysOf(t testing.TB) *Relays {
+	if r, ok := testRelays.Load(t); ok {
+		return r.(*Relays)
+	}
+	r, err := NewRelays(RelaysHooks{Failed: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	testRelays.Store(t, r)
+	t.Cleanup(func() {
+		testRelays.Delete(t)
+		if r.poller != nil && r.poller.Len() != 0 || r.due.Len() != 0 || r.held.Load() != 0 {
+			t.Errorf("left behind: %d with events, %d with deadlines, %d bytes", r.poller.Len(), r.due.Len(), r.held.Load())
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
 }
 
 // rig is a relay with both of its far ends.
 type rig struct {
 	client, service Stream // the far ends
-	nearC, nearS    Stream // what Relay was given
+	nearC, nearS    Stream // what is relayed
+	tunnel          Tunnel
 	done            chan Result
 	result          func() Result // waits once, and remembers
 }
 
-func startRig(t testing.TB, pair func(testing.TB) (Stream, Stream), l Limits) *rig {
+// Ended satisfies Ender.
+func (r *rig) Ended(result Result) { r.done <- result }
+
+func startRig(t testing.TB, k kind, l Limits) *rig {
 	r := &rig{done: make(chan Result, 1)}
-	r.client, r.nearC = pair(t)
+	r.client, r.nearC = k.pair(t)
 	if _, ok := r.nearC.(halfPipe); ok {
 		r.service, r.nearS = newHalfPipe()
 	} else {
@@ -97,7 +158,15 @@ func startRig(t testing.TB, pair func(testing.TB) (Stream, Stream), l Limits) *r
 		r.service, r.nearS = s, near
 	}
 	r.result = sync.OnceValue(func() Result { return <-r.done })
-	go func() { r.done <- Relay(r.nearC, r.nearS, l) }()
+	if k.parked {
+		r.tunnel = relaysOf(t).Join(r.nearC, r.nearS, l)
+		if _, ok := r.tunnel.(*relay); ok {
+			t.Fatal("was not parked")
+		}
+	} else {
+		r.tunnel = newRelay(r.nearC, r.nearS, l)
+	}
+	go r.tunnel.Run(r)
 	t.Cleanup(func() {
 		_ = r.client.Close()
 		_ = r.service.Close()
@@ -119,17 +188,17 @@ func noise(n int, seed uint64) []byte {
 // TestRelay is one body for every carrier: bytes of many sizes both ways at
 // once, and each order of endings.
 func TestRelay(t *testing.T) {
-	for name, pair := range pairs() {
+	for _, k := range kinds() {
 		for _, first := range []CloseReason{ClientClosed, ServiceClosed} {
 			for _, size := range []int{0, 1, waitSize, recordSize + 1, 1 << 20} {
-				t.Run(name+"/"+string(first), func(t *testing.T) { relayBothWays(t, pair, first, size) })
+				t.Run(k.name+"/"+string(first), func(t *testing.T) { relayBothWays(t, k, first, size) })
 			}
 		}
 	}
 }
 
-func relayBothWays(t *testing.T, pair func(testing.TB) (Stream, Stream), first CloseReason, size int) {
-	r := startRig(t, pair, Limits{})
+func relayBothWays(t *testing.T, k kind, first CloseReason, size int) {
+	r := startRig(t, k, Limits{})
 	early, late := r.client, r.service
 	if first == ServiceClosed {
 		early, late = late, early
@@ -162,6 +231,9 @@ func relayBothWays(t *testing.T, pair func(testing.TB) (Stream, Stream), first C
 	if got := r.wait(); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
+	if k.parked {
+		return // they were given away
+	}
 	for _, near := range []Stream{r.nearC, r.nearS} {
 		if _, err := near.Write([]byte{1}); err == nil {
 			t.Error("a stream is open after Relay")
@@ -185,19 +257,24 @@ func receive(t *testing.T, s Stream, want []byte) {
 
 // TestCut: ending both from elsewhere ends it, stalled or not.
 func TestCut(t *testing.T) {
-	for name, pair := range pairs() {
+	for _, k := range kinds() {
 		for _, stalled := range []bool{false, true} {
-			for how, end := range map[string]func(Stream){"Close": func(s Stream) { _ = s.Close() }, "Abort": Abort} {
-				r := startRig(t, pair, Limits{})
+			for how, end := range map[string]func(*rig){
+				"Close": func(r *rig) { _, _ = r.nearC.Close(), r.nearS.Close() },
+				"Abort": func(r *rig) { r.tunnel.Abort() },
+			} {
+				if k.parked && how == "Close" {
+					continue // the streams are not the tunnel's any more
+				}
+				r := startRig(t, k, Limits{})
 				if stalled {
 					flood(r.service)
 				}
 				began := time.Now()
-				end(r.nearC)
-				end(r.nearS)
+				end(r)
 				got := r.wait()
 				if got.Reason != Cut || got.Err != nil || time.Since(began) > 2*time.Second {
-					t.Errorf("%s, stalled %v, %s: %+v after %v", name, stalled, how, got, time.Since(began))
+					t.Errorf("%s, stalled %v, %s: %+v after %v", k.name, stalled, how, got, time.Since(began))
 				}
 			}
 		}
@@ -215,12 +292,12 @@ func flood(s Stream) {
 }
 
 func TestResets(t *testing.T) {
-	for name, pair := range pairs() {
-		if name == "pipe" {
+	for _, k := range kinds() {
+		if k.isPipe() {
 			continue // it has none
 		}
 		for _, side := range []CloseReason{ClientError, ServiceError} {
-			r := startRig(t, pair, Limits{})
+			r := startRig(t, k, Limits{})
 			victim, other := r.client, r.service
 			if side == ServiceError {
 				victim, other = other, victim
@@ -231,10 +308,10 @@ func TestResets(t *testing.T) {
 				reset(t, victim)
 			}
 			if _, err := io.ReadAll(other); err != nil {
-				t.Errorf("%s, %s: the other side reads %v", name, side, err)
+				t.Errorf("%s, %s: the other side reads %v", k.name, side, err)
 			}
 			if got := r.wait(); got.Reason != side || got.Err == nil {
-				t.Errorf("%s: %+v, want %s", name, got, side)
+				t.Errorf("%s: %+v, want %s", k.name, got, side)
 			}
 		}
 	}
@@ -250,7 +327,7 @@ func reset(t *testing.T, conn net.Conn) {
 
 // TestLimits measures each limit to the nanosecond, in the bubble's time.
 func TestLimits(t *testing.T) {
-	pipe := pairs()["pipe"]
+	pipe := kinds()[0]
 	for _, tt := range []struct {
 		name   string
 		limits Limits
@@ -321,7 +398,7 @@ func exchange(t *testing.T, from, to Stream) {
 // TestNothingIsSentOnAnIdleTunnel waits an hour for a byte.
 func TestNothingIsSentOnAnIdleTunnel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := startRig(t, pairs()["pipe"], Limits{})
+		r := startRig(t, kinds()[0], Limits{})
 		for _, far := range []Stream{r.client, r.service} {
 			_ = far.SetReadDeadline(time.Now().Add(30 * time.Minute))
 			if n, err := far.Read(make([]byte, 1)); n != 0 {

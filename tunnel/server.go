@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/sallyport/sallyport/tunnel/record"
 )
 
 // Defaults of Config.
@@ -50,6 +52,8 @@ type Config struct {
 	// MaxPreAuthBytes is how many decrypted bytes are taken from a client whose
 	// credential has not been accepted; zero means DefaultMaxPreAuthBytes.
 	MaxPreAuthBytes int
+	// Records says whose TLS 1.3 record layer carries the streams.
+	Records Records
 	// Hooks tell what Handler does not see. Each may be nil.
 	Hooks Hooks
 }
@@ -63,6 +67,10 @@ type Hooks struct {
 	AcceptError func(err error, backoff time.Duration)
 	// Full is told whenever Succeed refuses since all of MaxStreams are taken.
 	Full func()
+	// NotTaken is told of a connection that our own record layer was to carry,
+	// and that stays with crypto/tls, which is as good to the client. It means that
+	// crypto/tls is not what we believe it to be, or a defect.
+	NotTaken func(Peer, error)
 	// Panicked is told of a Handler that panicked; only its stream is lost
 	// then. With no hook the panic goes on and ends the process, since nobody
 	// would hear of it otherwise. The value may hold anything.
@@ -174,7 +182,7 @@ func (s *Server) accept(ctx context.Context, call *serveCall, running *sync.Wait
 			ctx, cancel := context.WithCancelCause(ctx)
 			v := newVisitor(conn, cancel)
 			if s.admit(call, v) {
-				running.Go(func() { s.serveConn(ctx, v) })
+				running.Go(func() { s.serveConn(ctx, &place{server: s, visitor: v, serving: running}) })
 			} else {
 				v.close()
 			}
@@ -195,22 +203,23 @@ func (s *Server) accept(ctx context.Context, call *serveCall, running *sync.Wait
 	return nil
 }
 
-// serveConn is the whole life of a connection that was admitted.
-func (s *Server) serveConn(ctx context.Context, v *visitor) {
-	defer s.leave(v)
-	defer v.close()
+// serveConn is the whole life of a connection that was admitted, or all of it up
+// to where its tunnel needs no goroutine any more.
+func (s *Server) serveConn(ctx context.Context, p *place) {
+	v := p.visitor
+	defer s.part(v)
 
 	peer := s.meet(v)
 	w := newWire(v.conn)
-	secured := tls.Server(w, s.config.TLS)
-	if err := secured.HandshakeContext(ctx); err != nil {
+	stream, err := s.shakeHands(ctx, &peer, w)
+	if err != nil {
 		s.handshakeFailed(ctx, peer, w, err)
 		return
 	}
-	addTLS(&peer, secured.ConnectionState())
+	stream.at(p)
 	n := &socksNegotiation{
 		peer:   peer,
-		stream: newTLSStream(secured, w, s.config.MaxPreAuthBytes),
+		stream: stream,
 		settle: func() error { return s.settle(v) },
 	}
 	defer n.finish()
@@ -218,6 +227,54 @@ func (s *Server) serveConn(ctx context.Context, v *visitor) {
 		defer s.survive(peer)
 	}
 	s.config.Handler.ServeTunnel(ctx, n)
+}
+
+// part is the end of a connection, unless its tunnel has been leased to somebody
+// who tells its end.
+func (s *Server) part(v *visitor) {
+	s.mu.Lock()
+	leased := v.tunnel != nil
+	s.mu.Unlock()
+	v.cancel(nil)
+	if !leased {
+		_ = v.conn.Close()
+		s.leave(v)
+	}
+}
+
+// shakeHands makes a client's connection a stream. The record layer behind the
+// handshake is crypto/tls's, or our own if the config and the client agree on it.
+func (s *Server) shakeHands(ctx context.Context, peer *Peer, w *wire) (clientStream, error) {
+	var under net.Conn = w
+	var tap *record.Tap
+	if s.config.Records != StdRecords {
+		tap = record.NewTap(w)
+		under = tap
+	}
+	secured := tls.Server(under, s.config.TLS)
+	// Whoever ends ctx cuts the connection as well, so crypto/tls need not spend a
+	// goroutine on watching it.
+	if err := secured.HandshakeContext(context.WithoutCancel(ctx)); err != nil {
+		return nil, err
+	}
+	state := secured.ConnectionState()
+	addTLS(peer, &state)
+	if tap == nil {
+		return newTLSStream(secured, w, s.config.MaxPreAuthBytes), nil
+	}
+	if !s.config.Records.wants(&state) {
+		tap.Leave()
+		return newTLSStream(secured, w, s.config.MaxPreAuthBytes), nil
+	}
+	layer := new(record.Layer)
+	ahead, taken, err := tap.Take(record.Server, &state, layer)
+	if err != nil && s.config.Hooks.NotTaken != nil {
+		s.config.Hooks.NotTaken(*peer, err)
+	}
+	if !taken {
+		return newTLSStream(secured, w, s.config.MaxPreAuthBytes), nil
+	}
+	return newDirectStream(record.NewConn(w, layer, ahead), w, s.config.MaxPreAuthBytes), nil
 }
 
 // meet sets a fresh connection up and says who it is from. No error matters: a
@@ -239,7 +296,7 @@ func (s *Server) meet(v *visitor) Peer {
 	return peer
 }
 
-func addTLS(peer *Peer, state tls.ConnectionState) {
+func addTLS(peer *Peer, state *tls.ConnectionState) {
 	peer.TLSVersion = state.Version
 	peer.CipherSuite = state.CipherSuite
 	peer.ServerName = SafeText(state.ServerName, 255)

@@ -53,7 +53,7 @@ var errOrder = errors.New("tunnel: negotiation step out of order")
 // socksNegotiation speaks SOCKS5 inside TLS.
 type socksNegotiation struct {
 	peer   Peer
-	stream *tlsStream
+	stream clientStream
 	settle func() error // asks for a place among the tunnels
 	stage  stage
 	method socks.Method   // nil before it is chosen
@@ -70,7 +70,7 @@ func (n *socksNegotiation) Credential(ctx context.Context) (Credential, error) {
 		return Credential{}, errOrder
 	}
 	defer n.interruptedBy(ctx)()
-	offered, err := socks.ReadGreeting(&n.stream.in)
+	offered, err := socks.ReadGreeting(n.stream.ahead())
 	if err != nil {
 		return Credential{}, refuse(ctx, "greeting", err)
 	}
@@ -79,7 +79,7 @@ func (n *socksNegotiation) Credential(ctx context.Context) (Credential, error) {
 		return Credential{}, refuse(ctx, "greeting", socks.NoMethod)
 	}
 	n.stage = stagePresented
-	presented, err := n.method.Authenticate(&n.stream.in, n.stream)
+	presented, err := n.method.Authenticate(n.stream.ahead(), n.stream)
 	if err != nil {
 		return Credential{}, refuse(ctx, "credential", err)
 	}
@@ -105,7 +105,7 @@ func credentialOf(presented *socks5.AuthContext) Credential {
 // destination must be the credential. The bound on bytes from strangers stays.
 func (n *socksNegotiation) credentialInRequest(ctx context.Context) (Credential, error) {
 	n.stage = stageRequested
-	request, err := socks.ReadRequest(&n.stream.in)
+	request, err := socks.ReadRequest(n.stream.ahead())
 	if err != nil {
 		return Credential{}, refuse(ctx, "request", err)
 	}
@@ -135,7 +135,7 @@ func (n *socksNegotiation) Destination(ctx context.Context) (Destination, error)
 		}
 	}
 	n.stream.lift()
-	request, err := socks.ReadRequest(&n.stream.in)
+	request, err := socks.ReadRequest(n.stream.ahead())
 	if err != nil {
 		return Destination{}, refuse(ctx, "request", err)
 	}

@@ -4,9 +4,12 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sallyport/sallyport/tunnel/record"
 )
 
 const (
@@ -21,78 +24,111 @@ const (
 	gatherFrom = 16<<10 + 1
 )
 
-// tlsStream is a client's stream over TLS.
+// clientStream is a client's stream from the end of its handshake on. There are
+// two, by whose record layer it is.
+type clientStream interface {
+	Stream
+	// at says which place at the server it has.
+	at(*place)
+	// ahead reads the messages of set-up.
+	ahead() *ahead
+	// lift ends the counting: the client is known.
+	lift()
+	// open ends set-up.
+	open()
+	// refuse sends the last words and closes as partWith does.
+	refuse(last []byte)
+}
+
+// entrance is what both have in set-up. preAuth is how many decrypted bytes may be
+// read before lift. The wire gets room for as many and once more a handshake's:
+// every record has its own overhead, and a message to TLS itself is counted
+// nowhere else.
+type entrance struct {
+	wire  *wire
+	in    ahead // what was read in set-up and is not yet consumed
+	place *place
+}
+
+func (e *entrance) init(src io.Reader, w *wire, preAuth int) {
+	e.wire = w
+	e.in.init(src, preAuth)
+	w.left = preAuth + maxHandshake
+}
+
+func (e *entrance) at(p *place)   { e.place = p }
+func (e *entrance) ahead() *ahead { return &e.in }
+
+func (e *entrance) lift() {
+	e.in.left = -1
+	e.wire.left = -1
+}
+
+func (e *entrance) open() {
+	e.in.releaseIfEmpty()
+	e.wire.open()
+}
+
+func (e *entrance) below() *net.TCPConn {
+	tcp, _ := e.wire.Conn.(*net.TCPConn) // what wraps one may do more than that
+	return tcp
+}
+
+func (e *entrance) lease(t Tunnel) (over func()) {
+	if e.place == nil {
+		return nil
+	}
+	return e.place.lease(t)
+}
+
+// Abort cuts the connection below; see the function of that name. TLS is not
+// asked, since somebody may hold its locks while he waits for the peer: whoever
+// that is, is woken by the cut.
+func (e *entrance) Abort() { abortConn(e.wire.Conn) }
+
+// tlsStream is a client's stream over crypto/tls.
 type tlsStream struct {
 	*tls.Conn
-	wire     *wire
-	in       ahead        // what was read in set-up and is not yet consumed
+	entrance
 	flushing atomic.Int32 // Writes that crypto/tls believes finished
 }
 
-var _ Stream = (*tlsStream)(nil)
+// directStream is one over our own record layer.
+type directStream struct {
+	*record.Conn
+	entrance
+}
 
-// newTLSStream is for a connection whose handshake is done. preAuth is how many
-// decrypted bytes may be read before lift. The wire gets room for as many and
-// once more a handshake's: every record has its own overhead, and a message to
-// crypto/tls itself is counted nowhere else.
+var (
+	_ clientStream = (*tlsStream)(nil)
+	_ clientStream = (*directStream)(nil)
+)
+
+// newTLSStream is for a connection whose handshake is done.
 func newTLSStream(conn *tls.Conn, w *wire, preAuth int) *tlsStream {
-	s := &tlsStream{Conn: conn, wire: w}
-	s.in.init(conn, preAuth)
-	w.left = preAuth + maxHandshake
+	s := &tlsStream{Conn: conn}
+	s.init(conn, w, preAuth)
 	return s
 }
 
-// lift ends the counting: the client is known.
-func (s *tlsStream) lift() {
-	s.in.left = -1
-	s.wire.left = -1
+func newDirectStream(conn *record.Conn, w *wire, preAuth int) *directStream {
+	s := &directStream{Conn: conn}
+	s.init(conn, w, preAuth)
+	return s
 }
 
-// open ends set-up: from here on the stream waits without a buffer, and reads
-// large ones.
-func (s *tlsStream) open() {
-	s.in.releaseIfEmpty()
-	s.wire.open()
-}
+// Read returns what came ahead first. One goroutine may read.
+func (s *tlsStream) Read(p []byte) (int, error) { return s.in.orRead(s.Conn, p) }
 
-// Read returns what came ahead first. A large p is filled from all records that
-// are here already; it waits only for the first. One goroutine may read.
-func (s *tlsStream) Read(p []byte) (int, error) {
-	for {
-		n, err := s.readHere(p)
-		if n > 0 || !isNoWait(err) {
-			return n, err
-		}
-		s.wire.await()
+// Read returns what came ahead first, and an end without a goodbye as an end, if
+// it is between two records: so does crypto/tls, and what is inside has ends of
+// its own.
+func (s *directStream) Read(p []byte) (int, error) {
+	n, err := s.in.orRead(s.Conn, p)
+	if err == record.ErrTruncated {
+		err = io.EOF
 	}
-}
-
-// readHere is Read from what is here already; if that is nothing, the error is
-// errNoWait and it is the wire's await that waits. In set-up there is no
-// errNoWait, and it waits itself.
-func (s *tlsStream) readHere(p []byte) (int, error) {
-	if s.in.held() {
-		return s.in.take(p), nil
-	}
-	if s.wire.dry {
-		return 0, errNoWait // as crypto/tls would find out
-	}
-	n, err := s.Conn.Read(p)
-	if s.wire.below == nil {
-		return n, err
-	}
-	// Asking whether a whole record is here would not do: it may be one
-	// without data, behind which crypto/tls goes on to the next, with the bytes
-	// that p holds undelivered.
-	for 0 < n && n < len(p) && err == nil {
-		var more int
-		more, err = s.Conn.Read(p[n:])
-		n += more
-	}
-	if n > 0 {
-		return n, nil // but for errNoWait, errors come again
-	}
-	return 0, err
+	return n, err
 }
 
 // Write sends all of p, in one system call up to the size of a relay buffer.
@@ -124,10 +160,12 @@ func (s *tlsStream) Close() error {
 	return s.Conn.Close()
 }
 
-// Abort cuts the connection below; see the function of that name. crypto/tls is
-// not asked, since somebody may hold its locks while he waits for the peer:
-// whoever that is, is woken by the cut.
-func (s *tlsStream) Abort() { abortConn(s.wire.Conn) }
+func (s *tlsStream) refuse(last []byte)    { partWith(s, s.wire, last) }
+func (s *directStream) refuse(last []byte) { partWith(s, s.wire, last) }
+
+// Abort is entrance's, on both.
+func (s *tlsStream) Abort()    { s.entrance.Abort() }
+func (s *directStream) Abort() { s.entrance.Abort() }
 
 // Abort closes a stream at once, whatever its peer does and whoever else is
 // reading or writing: it says no goodbye, and what was written but not yet sent
@@ -153,11 +191,6 @@ func abortConn(conn net.Conn) {
 		_ = tcp.SetLinger(0)
 	}
 	_ = conn.Close()
-}
-
-// refuse sends the last words and closes as partWith does.
-func (s *tlsStream) refuse(last []byte) {
-	partWith(s, s.wire, last)
 }
 
 // partWith writes the last words to a stream and closes it without losing
@@ -251,6 +284,25 @@ func (a *ahead) take(p []byte) int {
 	a.r += n
 	a.releaseIfEmpty()
 	return n
+}
+
+// orRead is a Read of the stream that src is: what came ahead goes first.
+func (a *ahead) orRead(src io.Reader, p []byte) (int, error) {
+	if a.held() {
+		return a.take(p), nil
+	}
+	return src.Read(p)
+}
+
+// rest takes all that came ahead.
+func (a *ahead) rest() []byte {
+	if !a.held() {
+		return nil
+	}
+	b := slices.Clone(a.buf[a.r:a.w])
+	a.r = a.w
+	a.releaseIfEmpty()
+	return b
 }
 
 // releaseIfEmpty gives the buffer back. It has seen a password.

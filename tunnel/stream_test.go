@@ -64,52 +64,6 @@ func TestCloseOfAStalledClientIsPrompt(t *testing.T) {
 	}
 }
 
-// TestReadDeliversWhatIsThere tears the last record in two. A large Read takes
-// many records at once, and must not wait for the torn one's other half.
-func TestReadDeliversWhatIsThere(t *testing.T) {
-	for _, version := range []uint16{tls.VersionTLS13, tls.VersionTLS12} {
-		client, server := tlsPair(t, version)
-		defer client.Close()
-		defer server.Close()
-		sent := noise(1<<20, 9)
-		gate := client.NetConn().(*gatedConn)
-		gate.held = new(bytes.Buffer)
-		for _, part := range [][]byte{sent, []byte("the last record")} {
-			if _, err := client.Write(part); err != nil {
-				t.Fatal(err)
-			}
-		}
-		records := gate.held.Bytes()
-		torn := len(records) - 10
-		go func() { _, _ = gate.Conn.Write(records[:torn]) }()
-
-		_ = server.SetReadDeadline(time.Now().Add(5 * time.Second))
-		var got []byte
-		largest := 0
-		for len(got) < len(sent) {
-			p := make([]byte, bulkSize)
-			n, err := server.Read(p)
-			if err != nil {
-				t.Fatalf("after %d bytes: %v", len(got), err)
-			}
-			got, largest = append(got, p[:n]...), max(largest, n)
-		}
-		if !bytes.Equal(got, sent) {
-			t.Errorf("%d bytes arrived, or others", len(got))
-		}
-		if largest <= recordSize {
-			t.Errorf("no Read took more than a record: %d", largest)
-		}
-		if _, err := gate.Conn.Write(records[torn:]); err != nil {
-			t.Fatal(err)
-		}
-		p := make([]byte, bulkSize)
-		if n, err := server.Read(p); err != nil || string(p[:n]) != "the last record" {
-			t.Errorf("%q, %v", p[:n], err)
-		}
-	}
-}
-
 // TestWritesAreGathered counts what reaches the connection below TLS.
 func TestWritesAreGathered(t *testing.T) {
 	client, server := tlsPair(t, tls.VersionTLS13)

@@ -3,6 +3,8 @@ package tunnel
 import (
 	"crypto/tls"
 	"slices"
+
+	"github.com/sallyport/sallyport/tunnel/record"
 )
 
 // ALPN is the protocol name of our own clients. Others need not offer any.
@@ -112,8 +114,15 @@ func (v *variants) pick(hello *tls.ClientHelloInfo) *tls.Config {
 	if v.only12 || !slices.Contains(hello.SupportedVersions, tls.VersionTLS13) {
 		set = v.noTickets
 	}
+	chosen := set.plain
 	if slices.Contains(hello.SupportedProtos, ALPN) {
-		return set.alpn
+		chosen = set.alpn
 	}
-	return set.plain
+	if tap, ok := hello.Conn.(*record.Tap); ok {
+		// The secrets of one connection, for the record layer that takes over. It is
+		// the one case in which a connection has a config of its own.
+		chosen = chosen.Clone()
+		chosen.KeyLogWriter = tap.KeyLog()
+	}
+	return chosen
 }

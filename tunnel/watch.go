@@ -21,28 +21,12 @@ type watch struct {
 	firings sync.WaitGroup // the timer's callback, if one is due or running
 }
 
-// never is a limit that does not pass: 292 years.
-const never = time.Duration(1<<63 - 1)
+func (w *watch) init(r *relay, l Limits) { w.relay, w.limits = r, l.withDefaults() }
 
-func (l Limits) withDefaults() Limits {
-	set := func(d *time.Duration, normal time.Duration) {
-		switch {
-		case *d == 0:
-			*d = normal
-		case *d < 0:
-			*d = never
-		}
-	}
-	set(&l.Idle, DefaultIdle)
-	set(&l.HalfClose, DefaultHalfClose)
-	set(&l.WriteStall, DefaultWriteStall)
-	return l
-}
-
-func (w *watch) start(r *relay, l Limits) {
-	w.relay, w.limits, w.began = r, l.withDefaults(), time.Now()
+func (w *watch) start() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.began = time.Now()
 	_, wait := w.look()
 	w.firings.Add(1)
 	w.timer = time.AfterFunc(wait, w.fire)
@@ -100,34 +84,12 @@ func (w *watch) check() CloseReason {
 	return reason
 }
 
-// look returns the limit that has passed, or how long none can. Called with mu
-// held.
+// look asks the limits. Called with mu held.
 func (w *watch) look() (CloseReason, time.Duration) {
-	now := time.Duration(w.now())
 	up, down := &w.relay.up, &w.relay.down
-	wait := never
-	for _, d := range []*direction{up, down} {
-		began := time.Duration(d.writing.Load())
-		if began == 0 {
-			began = now // a write may begin any time
-		}
-		left := w.limits.WriteStall - (now - began)
-		if left <= 0 {
-			return Stall, 0
-		}
-		wait = min(wait, left)
-	}
-	last := time.Duration(max(up.last.Load(), down.last.Load()))
-	if w.half != 0 {
-		left := w.limits.HalfClose - (now - max(last, w.half))
-		if left <= 0 {
-			return HalfClose, 0
-		}
-		wait = min(wait, left)
-	}
-	left := w.limits.Idle - (now - last)
-	if left <= 0 {
-		return Idle, 0
-	}
-	return "", min(wait, left)
+	return w.limits.look(time.Duration(w.now()), moments{
+		last:    time.Duration(max(up.last.Load(), down.last.Load())),
+		writing: [2]time.Duration{time.Duration(up.writing.Load()), time.Duration(down.writing.Load())},
+		half:    w.half,
+	})
 }

@@ -9,6 +9,7 @@ import (
 
 const (
 	recordTypeHandshake = 0x16 // RFC 8446 section 5.1
+	recordHeaderSize    = 5
 
 	// batchSize holds a relay buffer once it is encrypted: with the overhead of
 	// every record in it, and some room for the small records that crypto/tls
@@ -24,33 +25,27 @@ var errNotTLS = errors.New("tunnel: first bytes are not TLS")
 // message of a stranger's.
 const maxHandshake = 16 << 10
 
-// wire is the connection as crypto/tls sees it. It does three things more than
-// the connection below.
+// wire is the connection as crypto/tls sees it. It does two things more than the
+// connection below.
 //
-// It looks at the very first byte, so that a client which speaks something
-// else is told apart at once: crypto/tls waits for five bytes, and a plain
-// SOCKS5 greeting has three.
+// In set-up it looks at the very first byte, so that a client which speaks
+// something else is told apart at once: crypto/tls waits for five bytes, and a
+// plain SOCKS5 greeting has three. It reads a little at a time, and there is an end
+// to how much of them a stranger gets. Reading belongs to one goroutine.
 //
-// It gathers the records of one large Write into one system call. crypto/tls
+// And it gathers the records of one large Write into one system call. crypto/tls
 // makes a call of each record, and system calls are what a relay spends most of
 // its time in.
 //
-// And it has two ways to read. In set-up, Read is a small one below, and there
-// is an end to how much of them a stranger gets. From open on Read does not
-// touch the connection: it gives what await has read, many records at once, and
-// then errNoWait. So it is always await that waits, with nothing in hand.
-// Reading belongs to one goroutine.
+// When the tunnel is parked, what is below is exchanged for a connection in memory.
 type wire struct {
 	net.Conn
 
-	first [8]byte // what the client said first; for tellHTTP
-	nRead int     // of first; zero before the first Read
-	left  int     // what may still be read in set-up; negative: no limit
-
-	below    source // nil in set-up
-	ahead    []byte // what await has read, and Read has not yet given
-	awaitErr error  // what await met, for the next Read
-	dry      bool   // Read said errNoWait since: there is nothing before await
+	first   [8]byte // what the client said first; for tellHTTP
+	nRead   int     // of first; zero before the first Read
+	left    int     // what may still be read in set-up; negative: no limit
+	opened  bool    // set-up is over
+	records boundary
 
 	mu      sync.Mutex       // guards the rest; held across writes, to keep their order
 	holders int              // Writes that gather
@@ -76,23 +71,10 @@ var errNoWait net.Error = noWaitError{}
 func isNoWait(err error) bool { return errors.Is(err, errNoWait) }
 
 func (w *wire) Read(p []byte) (int, error) {
-	switch {
-	case w.below == nil:
-		return w.readSetUp(p)
-	case len(w.ahead) > 0:
-		n := copy(p, w.ahead)
-		if w.ahead = w.ahead[n:]; len(w.ahead) == 0 {
-			w.drop()
-		}
-		return n, nil
-	case w.awaitErr != nil:
-		err := w.awaitErr
-		w.awaitErr = nil
-		return 0, err
-	default:
-		w.dry = true
-		return 0, errNoWait
+	if w.opened {
+		return w.Conn.Read(p)
 	}
+	return w.readSetUp(p)
 }
 
 // readSetUp reads a little at a time: what comes together with the handshake's
@@ -115,29 +97,42 @@ func (w *wire) readSetUp(p []byte) (int, error) {
 			return 0, errNotTLS
 		}
 	}
+	w.records.pass(p[:n])
 	return n, err
 }
 
 // open ends set-up.
-func (w *wire) open() {
-	if w.below == nil {
-		w.below = sourceOf(w.Conn)
+func (w *wire) open() { w.opened = true }
+
+// boundary knows where in a stream of records one ends. The zero boundary is
+// before the first.
+type boundary struct {
+	header [recordHeaderSize]byte
+	nRead  int // of header
+	body   int // what is left of the record whose header has been read
+}
+
+// left is how many bytes belong to the header or body that comes next.
+func (b *boundary) left() int {
+	if b.body > 0 {
+		return b.body
 	}
+	return recordHeaderSize - b.nRead
 }
 
-// await waits until Read has something to give, if only an error. All that
-// came before must have been read: then crypto/tls has no whole record left
-// over, and is right to wait.
-func (w *wire) await() {
-	w.ahead, w.awaitErr = w.below.next()
-	w.dry = false
-}
-
-// drop forgets what await has read.
-func (w *wire) drop() {
-	w.ahead = nil
-	if w.below != nil {
-		w.below.release()
+// pass takes note of the next bytes.
+func (b *boundary) pass(p []byte) {
+	for len(p) > 0 {
+		n := min(len(p), b.left())
+		if b.body > 0 {
+			b.body -= n
+		} else {
+			b.nRead += copy(b.header[b.nRead:], p[:n])
+			if b.nRead == recordHeaderSize {
+				b.body, b.nRead = int(b.header[3])<<8|int(b.header[4]), 0
+			}
+		}
+		p = p[n:]
 	}
 }
 

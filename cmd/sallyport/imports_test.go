@@ -31,7 +31,10 @@ var house = map[string]struct {
 	"sta/auditlog":             {[]string{"sta", "sta/ticket"}, "the audit file is told what to keep, not what for"},
 	"sta/follow":               {[]string{"sta/revlog", "sta/ticket"}, "a gateway's side of an authority must work across the network, so it may not reach into one"},
 	"tunnel/socks":             {nil, "a wire format needs nobody"},
-	"tunnel":                   {[]string{"tunnel/socks"}, "carriers know nothing of tickets and policy"},
+	"tunnel/deadline":          {nil, "a queue does not know what waits in it"},
+	"tunnel/record":            {nil, "what is to be reviewed in an hour may lean on the standard library alone"},
+	"tunnel/internal/epoll":    {nil, "what wakes tunnels does not know what they are"},
+	"tunnel":                   {[]string{"tunnel/deadline", "tunnel/internal/epoll", "tunnel/record", "tunnel/socks"}, "carriers know nothing of tickets and policy"},
 	"splitdns":                 {[]string{"splitdns/internal/wire", "splitdns/stub", "splitdns/upstream"}, "names are resolved alike whoever asks"},
 	"splitdns/upstream":        {[]string{"splitdns/internal/wire"}, "a DNS server is asked the same way whoever's zone it is"},
 	"splitdns/stub":            {[]string{"splitdns/internal/wire"}, "questions are read the same way whoever answers them"},
@@ -40,8 +43,9 @@ var house = map[string]struct {
 	"gateway/policy":           {nil, "a decision must be repeatable from its arguments alone"},
 	"gateway/policy/lint":      {[]string{"gateway/policy"}, "a policy is judged by itself, without gateway, network or clock"},
 	"gateway/policy/export":    {[]string{"gateway/policy"}, "what devices are told is made of the policy alone"},
-	"gateway":                  {[]string{"tunnel", "tunnel/socks", "gateway/policy", "sta/ticket"}, "the gateway meets authorities, resolvers and logs through interfaces and hooks"},
+	"gateway":                  {[]string{"tunnel", "tunnel/deadline", "tunnel/socks", "gateway/policy", "sta/ticket"}, "the gateway meets authorities, resolvers and logs through interfaces and hooks"},
 	"bench/standin":            {nil, "the stand-in mail server must be a black box to the gateway"},
+	"bench/hotpath":            {[]string{"tunnel/socks"}, "what measures the gateway must be a black box to it"},
 
 	"cmd/sallyport/internal/config":  {[]string{"gateway/policy", "splitdns/upstream", "sta", "sta/ticket"}, "reading a file starts nothing; it borrows the rules for services, DNS servers, keys and pins"},
 	"cmd/sallyport/internal/connect": {[]string{"certs", "gateway/policy", "gateway/policy/export", "splitdns/stub", "tunnel", "tunnel/socks"}, "the device's side knows of the gateway only what goes over the wire"},
@@ -53,12 +57,13 @@ var wired = []string{"cmd/sallyport", "cmd/sallyport/internal/node", "cmd/sallyp
 // outside names libraries that stay in their corner.
 var outside = map[string][]string{
 	"github.com/rs/zerolog":        {"cmd/sallyport", "cmd/sallyport/internal/node", "cmd/sallyport/internal/demo"},
+	"golang.org/x/crypto":          {"tunnel/record"},
 	"github.com/spf13/cobra":       {"cmd/sallyport"},
 	"go.yaml.in/yaml/v3":           {"cmd/sallyport/internal/config"},
 	"go.etcd.io/bbolt":             {"sta/boltstore", "sta/revlog"},
 	"github.com/redis/go-redis/v9": {"sta/redisstore", "sta/redisstore/redistest"},
 	"github.com/golang-jwt/jwt/v5": {"sta/ticket"},
-	"github.com/armon/go-socks5":   {"tunnel", "tunnel/socks"},
+	"github.com/armon/go-socks5":   {"tunnel", "tunnel/socks", "bench/hotpath"},
 	"github.com/miekg/dns":         {"splitdns", "splitdns/stub", "splitdns/upstream"},
 }
 

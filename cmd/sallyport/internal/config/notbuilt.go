@@ -24,7 +24,6 @@ type gap struct {
 // compares.
 var gaps = []gap{
 	{"gateway.quic", []string{"false"}, Error, "QUIC", "leave it out or set false"},
-	{"gateway.record_layer", []string{"std"}, Error, "another record layer", "leave it out or set std"},
 	{"certs.mode", []string{"dev", "files"}, Error, "ACME", "use mode files"},
 	{"certs.acme", nil, Error, "ACME", "use mode files"},
 

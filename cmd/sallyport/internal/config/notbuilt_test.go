@@ -26,12 +26,11 @@ func TestGaps(t *testing.T) {
 	gateway := func(line string) string { return in("  fqdn:", "  "+line+"\n  fqdn:") }
 	top := func(line string) string { return minimal + line + "\n" }
 	shownBy := map[string]struct{ text, want string }{
-		"gateway.quic":         {gateway("quic: True"), "f:6:9: gateway.quic: true: QUIC is not built yet; leave it out or set false"},
-		"gateway.record_layer": {gateway("record_layer: auto"), "f:6:17: gateway.record_layer: auto: another record layer is not built yet; leave it out or set std"},
-		"certs.mode":           {in("mode: dev", "mode: acme"), "f:10:15: certs.mode: acme: ACME is not built yet; use mode files"},
-		"certs.acme":           {in("mode: dev", "acme: {email: a@example.com}"), "f:10:9: certs.acme: ACME is not built yet; use mode files"},
-		"admin":                {top("admin: {}"), "f:11:1: warning: admin: the operators' API is not built yet; nothing will listen there"},
-		"health.listen":        {top("health: {listen: ':8080'}"), "f:11:18: warning: health.listen: :8080: the health listener is not built yet; nothing will listen there"},
+		"gateway.quic":  {gateway("quic: True"), "f:6:9: gateway.quic: true: QUIC is not built yet; leave it out or set false"},
+		"certs.mode":    {in("mode: dev", "mode: acme"), "f:10:15: certs.mode: acme: ACME is not built yet; use mode files"},
+		"certs.acme":    {in("mode: dev", "acme: {email: a@example.com}"), "f:10:9: certs.acme: ACME is not built yet; use mode files"},
+		"admin":         {top("admin: {}"), "f:11:1: warning: admin: the operators' API is not built yet; nothing will listen there"},
+		"health.listen": {top("health: {listen: ':8080'}"), "f:11:18: warning: health.listen: :8080: the health listener is not built yet; nothing will listen there"},
 	}
 	dir := folder(t)
 	for _, g := range gaps {

@@ -22,6 +22,7 @@ type gatewayPart struct {
 	*gateway.Gateway
 	trust  *trust
 	server *tunnel.Server
+	relays *tunnel.Relays
 	addr   netip.AddrPort
 
 	mu       sync.Mutex // guards what the snapshot in force was made of
@@ -83,9 +84,17 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (err error) {
 		return err
 	}
 	g.policies = snapshot.Policies.Snapshot()
+	if g.relays, err = tunnel.NewRelays(n.relaysHooks()); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = g.relays.Close()
+		}
+	}()
 	g.Gateway, err = gateway.New(gateway.Config{
 		Redeemer: g.trust, Snapshot: snapshot,
-		Relay: tunnel.Limits{Idle: c.Gateway.IdleTimeout},
+		Relays: g.relays, Relay: tunnel.Limits{Idle: c.Gateway.IdleTimeout},
 		Hooks: n.tunnelHooks(),
 	})
 	if err != nil {
@@ -96,6 +105,7 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (err error) {
 		Handler:      g.Gateway,
 		SetupTimeout: c.Gateway.SetupTimeout,
 		MaxStreams:   c.Gateway.MaxTunnels,
+		Records:      n.records(c, testRecords),
 		Hooks:        n.carrierHooks(),
 	})
 	return err

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log"
 	"net/http"
 	"strings"
@@ -48,7 +49,7 @@ func (n *Node) tunnelHooks() gateway.Hooks {
 // panicked tells of a defect behind a tunnel.
 func (n *Node) panicked(_ any, stack []byte) {
 	n.log.Error().Str("event", "panic").Bytes("stack", stack).
-		Msg("a defect ended a look-up, a dial or a device's DNS; please report it")
+		Msg("a defect ended a tunnel, a look-up, a dial or a device's DNS; please report it")
 }
 
 // ends writes the addresses of the connection to the service. The gateway's own DNS
@@ -112,9 +113,29 @@ func (n *Node) carrierHooks() tunnel.Hooks {
 			}
 			n.log.Warn().Str("event", "tunnels_full").Msg("gateway.max_tunnels are taken; further clients are refused")
 		},
+		NotTaken: func(p tunnel.Peer, err error) {
+			if !n.aboutStranger() {
+				return
+			}
+			n.log.Error().Str("event", "record_layer_not_taken").Stringer("client", p.Remote).Err(err).
+				Msg("our own record layer could not take over; crypto/tls carries this tunnel; please report it")
+		},
 		Panicked: func(p tunnel.Peer, value any, stack []byte) {
 			n.log.Error().Str("event", "panic").Stringer("client", p.Remote).Bytes("stack", stack).
 				Msg("a defect ended one tunnel; please report it")
+		},
+	}
+}
+
+// relaysHooks tell what goes wrong between tunnels.
+func (n *Node) relaysHooks() tunnel.RelaysHooks {
+	return tunnel.RelaysHooks{
+		Panicked: n.panicked,
+		Failed: func(err error) {
+			select {
+			case n.failed <- fmt.Errorf("tunnels cannot be woken any more: %w", err):
+			default:
+			}
 		},
 	}
 }

@@ -109,7 +109,7 @@ func (n *Node) Close(ctx context.Context) error {
 	n.refusals.close()
 	if n.gateway != nil {
 		n.gateway.names.close()
-		errs = append(errs, n.gateway.trust.close())
+		errs = append(errs, n.gateway.relays.Close(), n.gateway.trust.close())
 	}
 	if n.authority != nil {
 		errs = append(errs, n.authority.close())

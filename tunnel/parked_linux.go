@@ -1,0 +1,335 @@
+package tunnel
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sallyport/sallyport/tunnel/deadline"
+	"github.com/sallyport/sallyport/tunnel/internal/epoll"
+)
+
+// restAfter is how long a tunnel waits with its ciphers ready. To make them anew
+// takes microseconds; to keep them takes more memory than all the rest.
+const restAfter = 30 * time.Second
+
+// maxHeld bounds what slow receivers can have us hold in large buffers, all
+// tunnels together. Beyond it reads are small, and so is what a tunnel can hold.
+const maxHeld = 256 << 20
+
+// The bits of a parked tunnel's state. The lower ones are what happened since its
+// goroutine looked.
+const (
+	clientReadable uint32 = 1 << iota
+	clientWritable
+	clientHung
+	serviceReadable
+	serviceWritable
+	serviceHung
+	timeIsUp // the deadline that was set
+	aborted
+	running // a goroutine has been started for it, and has not left yet
+)
+
+const allReady = clientReadable | clientWritable | serviceReadable | serviceWritable
+
+// parked is a tunnel that costs a goroutine only while there is something to do.
+//
+//	           ┌─────── Ready, Due: a goroutine is started ───────┐
+//	           │                                                  ▼
+//	Run ──► waiting ◄── nothing left to do, and no event since ── running
+//	           │                                                  │ both directions over,
+//	           └───────────────── Abort ────────┐                 │ a fault, a limit
+//	                                            ▼                 ▼
+//	                                           over ──► Ended (on a goroutine of its own)
+//
+// Events set a bit and, if running was not set, start the goroutine; it leaves
+// only if no bit was set since it looked. So there is one at most, and it does
+// both directions: none of what follows mu is shared. Whoever aborts takes mu,
+// too, and waits for no more than one read and one write, neither of which blocks.
+type parked struct {
+	state  atomic.Uint32
+	relays *Relays
+	due    deadline.Entry
+
+	mu      sync.Mutex // held while running; guards the rest
+	over    bool       // descriptors are closed
+	limits  Limits
+	last    time.Duration // when a byte moved
+	half    time.Duration // when a direction ended; zero: none has
+	dueAt   time.Duration // what due is set to; zero: nothing
+	token   epoll.Token
+	client  socket
+	service socket
+	codec   codec
+	up      flow
+	down    flow
+	ending  ending
+	ender   Ender  // nil until Run
+	leave   func() // tells whoever gave the client's stream; may be nil
+}
+
+// leased is a stream of a Server's.
+type leased interface {
+	// lease tells the server who ends the stream from now on; over tells it that
+	// it has ended.
+	lease(t Tunnel) (over func())
+}
+
+// sealed is a stream over a connection whose bytes are not the stream's.
+type sealed interface {
+	// below is the connection, or nil if it is none that can be parked.
+	below() *net.TCPConn
+	// unseal gives what lies between, and is the end of the stream.
+	unseal() codec
+}
+
+// park makes a tunnel of two streams that have descriptors, or returns nil.
+func (r *Relays) park(client, service Stream, l Limits) Tunnel {
+	if r.poller == nil {
+		return nil
+	}
+	to, _ := service.(*net.TCPConn)
+	from, _ := client.(*net.TCPConn)
+	secured, isSealed := client.(sealed)
+	if isSealed {
+		from = secured.below()
+	}
+	if from == nil || to == nil {
+		return nil
+	}
+	clientFD, err := take(from)
+	if err != nil {
+		return nil // out of descriptors, mostly: it goes on with those that it has
+	}
+	serviceFD, err := take(to)
+	if err != nil {
+		(&socket{fd: clientFD}).close(false)
+		return nil
+	}
+	t := &parked{relays: r, limits: l.withDefaults(), codec: plainCodec{}}
+	t.client.fd, t.service.fd = clientFD, serviceFD
+	t.up.isUp = true
+	t.last = r.now()
+	if isSealed {
+		t.codec = secured.unseal()
+	}
+	if of, ok := client.(leased); ok {
+		t.leave = of.lease(t)
+	}
+	_, _ = from.Close(), to.Close()
+	return t
+}
+
+// Run registers the tunnel for events and does what can be done at once.
+func (t *parked) Run(e Ender) {
+	t.mu.Lock()
+	t.ender = e
+	if t.over { // aborted before it began
+		t.mu.Unlock()
+		t.settle()
+		return
+	}
+	var err error
+	t.token, err = t.relays.poller.Add(t, [2]int{t.client.fd, t.service.fd})
+	if err != nil {
+		t.ending.note(ServiceError, err)
+		t.close(true)
+		t.mu.Unlock()
+		t.settle()
+		return
+	}
+	t.mu.Unlock()
+	if t.state.Or(allReady|running)&running == 0 {
+		t.pump()
+	}
+}
+
+// Ready is called by the poller.
+func (t *parked) Ready(side int, e epoll.Events) {
+	var bits uint32
+	if e&epoll.Readable != 0 {
+		bits |= clientReadable
+	}
+	if e&epoll.Writable != 0 {
+		bits |= clientWritable
+	}
+	if e&epoll.Hangup != 0 {
+		bits |= clientHung | clientReadable
+	}
+	if side == serviceSide {
+		bits *= serviceReadable / clientReadable
+	}
+	t.wake(bits)
+}
+
+// The sides of a tunnel, as the poller numbers them.
+const serviceSide = 1
+
+// Due is called by the queue of deadlines.
+func (t *parked) Due() { t.wake(timeIsUp) }
+
+func (t *parked) wake(bits uint32) {
+	if t.state.Or(bits|running)&running == 0 {
+		go t.pump()
+	}
+}
+
+// Abort ends the tunnel.
+func (t *parked) Abort() {
+	t.state.Or(aborted) // whoever runs stops after what it is at
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over {
+		return
+	}
+	t.ending.note(Cut, nil)
+	t.close(true)
+	if t.ender != nil {
+		go t.settle() // the caller may hold locks that Ended needs
+	}
+}
+
+// pump is the goroutine of a tunnel that is not waiting.
+func (t *parked) pump() {
+	t.mu.Lock()
+	ended := t.work()
+	t.mu.Unlock()
+	if ended {
+		t.settle()
+	}
+}
+
+// work moves bytes until none move, and tells whether that was the tunnel's end.
+func (t *parked) work() (ended bool) {
+	defer t.relays.survive(func() {
+		t.ending.note(Defect, nil)
+		if !t.over {
+			t.close(true)
+		}
+		ended = true
+	})
+	for {
+		bits := t.state.Swap(running)
+		if t.over || bits&aborted != 0 {
+			return false // Abort sees to the rest, or has done so
+		}
+		t.look(bits)
+		for busy := true; busy; {
+			if t.state.Load()&aborted != 0 {
+				return false
+			}
+			busy = t.move(&t.down)
+			busy = t.move(&t.up) || busy
+		}
+		if t.check() {
+			return true
+		}
+		if t.state.CompareAndSwap(running, 0) {
+			return false
+		}
+	}
+}
+
+// look takes note of what happened.
+func (t *parked) look(bits uint32) {
+	t.client.look(bits)
+	t.service.look(bits / (serviceReadable / clientReadable))
+	if bits&timeIsUp != 0 {
+		t.dueAt = 0
+	}
+	// Who has nothing more to say is not read any more. If he cannot be spoken to
+	// either, nobody else would tell.
+	if bits&clientHung != 0 && t.up.over && !t.down.over {
+		t.fail(&t.up, t.client.failure())
+	}
+	if bits&serviceHung != 0 && t.down.over && !t.up.over {
+		t.fail(&t.down, t.service.failure())
+	}
+}
+
+func (s *socket) look(bits uint32) {
+	s.readable = s.readable || bits&clientReadable != 0
+	s.writable = s.writable || bits&clientWritable != 0
+	s.hung = s.hung || bits&clientHung != 0
+}
+
+// check ends a tunnel that has come to its end, or sees to when that is looked at
+// next. It tells whether the tunnel is over.
+func (t *parked) check() bool {
+	if t.over {
+		return true
+	}
+	if t.up.over && t.down.over {
+		t.close(false)
+		return true
+	}
+	now := t.relays.now()
+	reason, wait := t.limits.look(now, moments{
+		last: t.last, half: t.half, writing: [2]time.Duration{t.up.stalled, t.down.stalled},
+	})
+	if reason != "" {
+		t.ending.note(reason, nil)
+		t.close(reason == Stall) // who takes no bytes takes no goodbye either
+		return true
+	}
+	if t.codec.awake() {
+		left := restAfter - (now - t.last)
+		if left <= 0 {
+			t.codec.rest()
+		} else {
+			wait = min(wait, left)
+		}
+	}
+	if at := now + wait; wait != never && (t.dueAt == 0 || at < t.dueAt) {
+		t.dueAt = at
+		t.relays.due.Set(&t.due, t, wait)
+	}
+	return false
+}
+
+// close ends the tunnel on both sides. With forget, both peers are sent a reset,
+// and nothing else.
+func (t *parked) close(forget bool) {
+	t.relays.poller.Remove(t.token)
+	t.relays.due.Clear(&t.due)
+	if !forget && t.down.load == nil {
+		t.sayGoodbye()
+	}
+	for _, f := range []*flow{&t.up, &t.down} {
+		t.drop(f)
+	}
+	t.codec.wipe()
+	t.client.close(forget)
+	t.service.close(forget)
+	t.over = true
+	t.codec = nil
+}
+
+// sayGoodbye sends the client what ends our direction, if it takes it at once.
+func (t *parked) sayGoodbye() {
+	l := t.codec.owed()
+	if l == nil {
+		l = takeLoad(false)
+	}
+	defer l.release()
+	t.codec.end(l)
+	if l.left > 0 && t.client.writable {
+		_, _ = t.client.write(l.pending())
+	}
+}
+
+// settle tells those who wait for the end.
+func (t *parked) settle() {
+	t.mu.Lock()
+	reason, err := t.ending.verdict()
+	result := Result{Up: t.up.moved, Down: t.down.moved, Reason: reason, Err: err}
+	ender, leave := t.ender, t.leave
+	t.mu.Unlock()
+	if leave != nil {
+		defer leave()
+	}
+	defer t.relays.survive(func() {})
+	ender.Ended(result)
+}
