@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -23,35 +22,43 @@ const (
 // errDefect is what came of an attempt that panicked.
 var errDefect = errors.New("a defect ended the attempt")
 
-// dial connects to one of the addresses that were found good. They are tried in
-// turn, each with a head start, and the first to answer wins (RFC 8305); ctx
-// bounds the whole.
+// dial connects to one of the addresses that were found good; ctx bounds the
+// whole. Most services have one address, and it needs no more than an attempt:
+// what it takes to choose among several would be a good part of the cost.
+//
+// The connection is counted until hungUp or dismiss is told of it, once.
 func (g *Gateway) dial(ctx context.Context, t *trial) (tunnel.Stream, error) {
+	var conn *net.TCPConn
+	var err error
+	if len(t.good) == 1 {
+		conn, err = g.attempt(ctx, t, t.good[0])
+	} else {
+		conn, err = g.race(ctx, t)
+	}
+	if err != nil {
+		return nil, refuseDial(err)
+	}
+	return conn, nil
+}
+
+// outcome is what came of an attempt.
+type outcome struct {
+	conn *net.TCPConn
+	err  error
+}
+
+// race tries the addresses in turn, each with a head start, and the first to
+// answer wins (RFC 8305). The error is the first one's.
+func (g *Gateway) race(ctx context.Context, t *trial) (*net.TCPConn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	addrs := interleave(t.good)
 	addrs = addrs[:min(len(addrs), maxAttempts)]
-
-	dialer := g.config.Dialer
-	dialer.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
-		// What the kernel is about to connect to, whatever happened before.
-		to, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return err
-		}
-		return t.address.Check(t.listed(), to)
-	}
-	type outcome struct {
-		conn net.Conn
-		err  error
-	}
 	// Room for every outcome: an attempt that loses never waits for anyone.
 	outcomes := make(chan outcome, len(addrs))
-	attempt := func(addr netip.Addr) {
-		o := outcome{err: errDefect}
-		defer func() { outcomes <- o }()
-		defer t.on.panicked.catch()
-		o.conn, o.err = dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addr, t.ask.Port).String())
+	enter := func(addr netip.Addr) {
+		conn, err := g.attempt(ctx, t, addr)
+		outcomes <- outcome{conn, err}
 	}
 	var first error
 	next, open := 0, 0
@@ -64,15 +71,15 @@ func (g *Gateway) dial(ctx context.Context, t *trial) (tunnel.Stream, error) {
 		}
 		select {
 		case <-start:
-			go attempt(addrs[next])
+			go enter(addrs[next])
 			next, open = next+1, open+1
 			delay.Reset(attemptDelay)
 		case o := <-outcomes:
 			open--
 			if o.err == nil {
 				cancel()
-				closeLosers(open, func() net.Conn { return (<-outcomes).conn })
-				return asStream(o.conn)
+				g.dismissLosers(open, outcomes)
+				return o.conn, nil
 			}
 			if first == nil {
 				first = o.err
@@ -80,26 +87,53 @@ func (g *Gateway) dial(ctx context.Context, t *trial) (tunnel.Stream, error) {
 			delay.Reset(0) // a failure brings the next one forward
 		}
 	}
-	return nil, refuseDial(first)
+	return nil, first
 }
 
-// closeLosers waits for the attempts that are still open, which the cancelled
+// dismissLosers waits for the attempts that are still open, which the cancelled
 // context ends at once, and closes those that had connected all the same.
-func closeLosers(open int, next func() net.Conn) {
+func (g *Gateway) dismissLosers(open int, outcomes <-chan outcome) {
 	for range open {
-		if conn := next(); conn != nil {
-			conn.Close()
+		if o := <-outcomes; o.err == nil {
+			g.dismiss(o.conn)
 		}
 	}
 }
 
-func asStream(conn net.Conn) (tunnel.Stream, error) {
-	stream, ok := conn.(tunnel.Stream)
-	if !ok {
-		conn.Close()
-		return nil, fmt.Errorf("the dialer gave a %T, which cannot be half-closed", conn)
+// dismiss closes a service's connection that is to become no tunnel's.
+func (g *Gateway) dismiss(service tunnel.Stream) {
+	from, to := addrPort(service.LocalAddr()), addrPort(service.RemoteAddr())
+	_ = service.Close()
+	g.hungUp(from, to)
+}
+
+// attempt connects to one address. A panic is told of, and fails this address
+// alone.
+func (g *Gateway) attempt(ctx context.Context, t *trial, addr netip.Addr) (conn *net.TCPConn, err error) {
+	err = errDefect // unless connect returns
+	defer t.on.panicked.catch()
+	conn, err = g.connect(ctx, t, netip.AddrPortFrom(addr, t.ask.Port))
+	return conn, err
+}
+
+// connect dials one address, from a source of the snapshot's.
+func (g *Gateway) connect(ctx context.Context, t *trial, to netip.AddrPort) (*net.TCPConn, error) {
+	up := t.on.Upstream
+	dialer := g.config.Dialer
+	dialer.ControlContext = func(_ context.Context, _, address string, c syscall.RawConn) error {
+		// What the kernel is about to connect to, whatever happened before.
+		to, err := netip.ParseAddrPort(address)
+		if err == nil {
+			err = t.address.Check(t.listed(), to)
+		}
+		if err == nil {
+			err = up.prepare(c)
+		}
+		return err
 	}
-	return stream, nil
+	return up.connect(to, addrPort(dialer.LocalAddr), func(from netip.AddrPort) (*net.TCPConn, error) {
+		return dialer.DialTCP(ctx, "tcp", from, to)
+	})
 }
 
 // interleave alternates the address families, beginning with that of the first

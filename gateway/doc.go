@@ -28,7 +28,9 @@
 //
 // The gateway owns no goroutine but those of the tunnels it serves, those that look
 // listed names up for clients that sent an address, and while it cuts many tunnels,
-// those that close them. It logs nothing and counts nothing: Hooks tell others.
+// those that close them. It logs nothing and counts nothing but the ports that are in
+// use towards services, which may run out: Hooks tell others. Where connections come
+// from, and what is set on them, is the [Upstream]'s.
 // Policies, address rules and resolver stand together in a [Snapshot] behind one
 // atomic pointer, are replaced whole, and are let go when the last tunnel that was
 // being set up by them is. The address rules alone may be replaced while the rest

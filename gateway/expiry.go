@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/sta/ticket"
-	"github.com/sallyport/sallyport/tunnel/deadline"
 )
 
 // recheck is the longest that an expiry sleeps. Timers stand still while a
@@ -13,46 +12,43 @@ import (
 // the clock.
 const recheck = 5 * time.Minute
 
-// expiry is when a tunnel's ticket ends it.
-type expiry struct {
-	gateway *Gateway
-	at      time.Time
-	entry   deadline.Entry
-}
-
-// expire sees to it that a tunnel ends with its ticket, if it has not by then.
-func (g *Gateway) expire(l *live, c *ticket.Claims) {
-	l.expiry.gateway, l.expiry.at = g, endOf(c, g.config.Now())
-	l.awaitExpiry()
-}
-
-// awaitExpiry sets the entry for the end, or for the next look at the clock, unless
-// the tunnel is over.
-func (l *live) awaitExpiry() {
+// awaitExpiry sees to it that a tunnel ends at that time, with its ticket, if it
+// has not by then.
+func (l *live) awaitExpiry(at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.over {
-		return
-	}
-	g := l.expiry.gateway
-	g.due.Set(&l.expiry.entry, l, min(l.expiry.at.Sub(g.config.Now()), recheck))
+	l.expires = at
+	l.sleep()
 }
 
-// forget is for a tunnel that is over: nobody needs to end it any more.
-func (l *live) forget() {
+// forgetExpiry is for a tunnel that is over: nobody needs to end it any more.
+func (l *live) forgetExpiry() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.over = true
-	l.expiry.gateway.due.Clear(&l.expiry.entry)
+	l.gateway.due.Clear(&l.expiry)
 }
 
 // Due is called when it is time to look at the clock.
 func (l *live) Due() {
-	if l.expiry.gateway.config.Now().Before(l.expiry.at) {
-		l.awaitExpiry()
-		return
+	l.mu.Lock()
+	expired := !l.gateway.config.Now().Before(l.expires)
+	if !expired {
+		l.sleep()
 	}
-	l.end(EndedExpired)
+	l.mu.Unlock()
+	if expired {
+		l.end(EndedExpired)
+	}
+}
+
+// sleep waits for the end, or for the next look at the clock, unless the tunnel is
+// over. Called with mu held.
+func (l *live) sleep() {
+	if !l.over {
+		g := l.gateway
+		g.due.Set(&l.expiry, l, min(l.expires.Sub(g.config.Now()), recheck))
+	}
 }
 
 // endOf is when a tunnel that begins now ends. A ticket that is not refreshable

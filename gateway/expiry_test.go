@@ -41,9 +41,9 @@ func TestExpiryGoesByTheClock(t *testing.T) {
 		var slept atomic.Int64
 		g := &Gateway{config: Config{Now: func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }}}
 		client, service := net.Pipe()
-		l := &live{tunnel: both{pipe{client}, pipe{service}}}
-		g.expire(l, &ticket.Claims{NotBefore: time.Now(), Expires: time.Now().Add(168 * time.Hour), Refreshable: true})
-		defer l.forget()
+		l := &live{gateway: g, tunnel: both{pipe{client}, pipe{service}}}
+		l.awaitExpiry(time.Now().Add(168 * time.Hour))
+		defer l.forgetExpiry()
 		time.Sleep(time.Hour)
 		if l.ended() != "" {
 			t.Error("ended early")
@@ -61,10 +61,10 @@ func TestEndedTunnelsAwaitNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &Gateway{config: Config{Now: time.Now}}
 		for range 100 {
-			l := &live{tunnel: both{}}
-			g.expire(l, &ticket.Claims{NotBefore: time.Now(), Expires: time.Now().Add(time.Hour), Refreshable: true})
+			l := &live{gateway: g, tunnel: both{}}
+			l.awaitExpiry(time.Now().Add(time.Hour))
 			go l.Due()
-			go l.forget()
+			go l.forgetExpiry()
 		}
 		synctest.Wait()
 		if n := g.due.Len(); n != 0 {

@@ -108,6 +108,10 @@ func (t *trial) fixNames(j *Judgement) string {
 		return "mend the DNS of " + name + ": " + because
 	case labelDialRefused, labelDialNetwork, labelDialHost, labelDialTimeout, labelDialFailed:
 		return "see that something listens at " + Destination{t.ask.Host.String(), t.ask.Port}.String() + " and that the gateway may reach it"
+	case labelNoPorts:
+		return "add addresses to gateway.upstream.sources, or widen net.ipv4.ip_local_port_range"
+	case labelNoDescriptors:
+		return "let the process open more files, two for each of gateway.max_tunnels, or lower that"
 	case labelInternal:
 		return "report it: it is a defect of the gateway"
 	}

@@ -55,13 +55,13 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 	defer settle(service)
 	live, err := g.registry.enter(claims, service)
 	if err != nil {
-		service.Close()
+		g.dismiss(service)
 		return err
 	}
 	client, err := g.enter(claims, n)
 	if err != nil {
 		g.registry.leave(live)
-		service.Close()
+		g.dismiss(service)
 		return err
 	}
 	cancel()
@@ -165,34 +165,26 @@ func (g *Gateway) relay(a *Attempt, live *live, client, service tunnel.Stream) {
 	if live.dns && (limits.Idle <= 0 || limits.Idle > dnsIdle) {
 		limits.Idle = dnsIdle
 	}
-	p := &passage{gateway: g, attempt: a, live: live, opened: time.Now()}
+	live.gateway, live.attempt, live.opened = g, a, time.Now()
 	t := g.config.Relays.Join(client, service, limits)
 	live.join(t)
-	g.expire(live, a.Claims)
-	t.Run(p)
-}
-
-// passage is a tunnel whose client was told of success, as far as its account goes.
-type passage struct {
-	gateway *Gateway
-	attempt *Attempt
-	live    *live
-	opened  time.Time
+	live.awaitExpiry(endOf(a.Claims, g.config.Now()))
+	t.Run(live)
 }
 
 // Ended is told when the tunnel is over, and accounts for it.
-func (p *passage) Ended(result tunnel.Result) {
-	g := p.gateway
-	p.live.forget()
-	g.registry.leave(p.live)
+func (l *live) Ended(result tunnel.Result) {
+	l.forgetExpiry()
+	l.gateway.registry.leave(l)
+	l.gateway.hungUp(l.attempt.From, l.attempt.To)
 	account := &Account{
-		Up: result.Up, Down: result.Down, Lasted: time.Since(p.opened),
+		Up: result.Up, Down: result.Down, Lasted: time.Since(l.opened),
 		Reason: string(result.Reason), Err: result.Err,
 	}
-	if ended := p.live.ended(); ended != "" {
+	if ended := l.ended(); ended != "" {
 		account.Reason, account.Err = string(ended), nil
 	}
-	if g.config.Hooks.Closed != nil {
-		g.config.Hooks.Closed(p.attempt, account)
+	if closed := l.gateway.config.Hooks.Closed; closed != nil {
+		closed(l.attempt, account)
 	}
 }

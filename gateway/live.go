@@ -5,8 +5,10 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sallyport/sallyport/tunnel"
+	"github.com/sallyport/sallyport/tunnel/deadline"
 )
 
 // Ended is why the gateway itself ended a tunnel.
@@ -32,14 +34,20 @@ type live struct {
 	ticket        *held // nil once the tunnel has left
 	before, after *live // the ticket's other tunnels
 
-	dns    bool // it leads to the gateway's DNS
-	expiry expiry
+	dns bool // it leads to the gateway's DNS
+
+	// Of a tunnel whose client was told of success.
+	gateway *Gateway
+	attempt *Attempt
+	opened  time.Time
 
 	mu      sync.Mutex    // guards the rest
 	over    bool          // it has ended, by whomever
 	service tunnel.Stream // until join
 	tunnel  tunnel.Tunnel // from then on
 	cause   Ended         // "" until end; the first cause stays
+	expires time.Time     // when its ticket ends it
+	expiry  deadline.Entry
 }
 
 // end cuts both sides off, without a goodbye: what the kernel still holds for

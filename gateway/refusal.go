@@ -32,6 +32,8 @@ const (
 	labelDialHost      = "service_host"       // the service's host cannot be reached
 	labelDialTimeout   = "service_timeout"    // the service did not answer in time
 	labelDialFailed    = "service_failed"     // any other failure to connect
+	labelNoPorts       = "no_ports"           // no source address has a port left towards the service
+	labelNoDescriptors = "no_descriptors"     // the process, or the machine, has no file descriptor left
 	labelInternal      = "internal"           // an error without a refusal: a defect
 )
 
@@ -153,6 +155,12 @@ func refuseDial(err error) *tunnel.Refusal {
 	case timedOut(err):
 		r.Reply, r.Label, r.Text = socks.TTLExpired, labelDialTimeout, "service: no answer in time"
 		r.Status = http.StatusGatewayTimeout
+	case errors.Is(err, syscall.EADDRNOTAVAIL): // the gateway's own want, like the next
+		r.Reply, r.Label, r.Text = socks.GeneralFailure, labelNoPorts, "gateway: no source address with a free port to the service"
+		r.Status = http.StatusServiceUnavailable
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		r.Reply, r.Label, r.Text = socks.GeneralFailure, labelNoDescriptors, "gateway: out of file descriptors"
+		r.Status = http.StatusServiceUnavailable
 	default:
 		r.Reply, r.Label, r.Text = socks.GeneralFailure, labelDialFailed, "service: cannot connect"
 	}

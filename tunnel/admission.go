@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 )
 
@@ -31,8 +32,10 @@ const (
 //	            ├── shed ──→ shed ───────────────→
 //	            └────────────────────────────────→
 type visitor struct {
+	server   *Server
+	serving  *sync.WaitGroup         // of the Serve that it came through
 	conn     net.Conn                // nil once the tunnel is leased
-	cancel   context.CancelCauseFunc // of what serves it
+	cancel   context.CancelCauseFunc // of what serves it; likewise
 	source   netip.Addr
 	accepted time.Time
 
@@ -51,8 +54,11 @@ const (
 	visitorLive
 )
 
-func newVisitor(conn net.Conn, cancel context.CancelCauseFunc) *visitor {
-	return &visitor{conn: conn, cancel: cancel, source: sourceAddr(conn.RemoteAddr()), accepted: time.Now()}
+func (s *Server) newVisitor(conn net.Conn, serving *sync.WaitGroup, cancel context.CancelCauseFunc) *visitor {
+	return &visitor{
+		server: s, serving: serving, conn: conn, cancel: cancel,
+		source: sourceAddr(conn.RemoteAddr()), accepted: time.Now(),
+	}
 }
 
 // sourceAddr is whom a connection is counted with: an IPv4 address or an IPv6
@@ -74,6 +80,25 @@ func sourceAddr(remote net.Addr) netip.Addr {
 func (v *visitor) close() {
 	v.cancel(nil)
 	_ = v.conn.Close()
+}
+
+// lease makes t the one to end, in place of the connection: it goes on without the
+// goroutine that served it so far. What set-up needed is let go of.
+func (v *visitor) lease(t Tunnel) {
+	s := v.server
+	v.serving.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v.conn, v.tunnel = nil, t
+	if s.state == stateClosed {
+		go t.Abort() // who closed the server has not seen it
+	}
+}
+
+// over is told when a leased tunnel has ended.
+func (v *visitor) over() {
+	v.server.leave(v)
+	v.serving.Done()
 }
 
 // end ends what the visitor has, without waiting. Called with the server's mu held.

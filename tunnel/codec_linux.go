@@ -14,6 +14,8 @@ type codec interface {
 	// receive reads from the client: a load for the service, and what came behind
 	// it. Without a load, the error says why.
 	receive(client *socket, large bool) (*load, error)
+	// holds tells whether set-up has read what receive has not given yet.
+	holds() bool
 	// send reads from the service: a load for the client.
 	send(service *socket, large bool) (*load, error)
 	// owes tells whether the client is to be sent something of the protocol's own
@@ -37,6 +39,7 @@ type plainCodec struct{}
 
 func (plainCodec) receive(client *socket, large bool) (*load, error) { return readPlain(client, large) }
 func (plainCodec) send(service *socket, large bool) (*load, error)   { return readPlain(service, large) }
+func (plainCodec) holds() bool                                       { return false }
 func (plainCodec) owes() bool                                        { return false }
 func (plainCodec) owed() *load                                       { return nil }
 func (plainCodec) end(*load) error                                   { return nil }
@@ -225,10 +228,21 @@ func (c *directCodec) seal(l *load, n int) error {
 	return nil
 }
 
-func (c *directCodec) owes() bool               { return false } // what it owes goes before the next data
-func (c *directCodec) owed() *load              { return nil }
+func (c *directCodec) holds() bool              { return len(c.early)+len(c.ahead) > 0 }
+func (c *directCodec) owes() bool               { return false } // it can wait, and reading go on
 func (c *directCodec) closeWrite(*socket) error { return nil }
 func (c *directCodec) awake() bool              { return !c.slept }
+
+// owed is a KeyUpdate of ours.
+func (c *directCodec) owed() *load {
+	if !c.layer.Owes() {
+		return nil
+	}
+	c.slept = false
+	l := takeLoad(false)
+	l.add(0, len(c.layer.AppendOwed(l.buf[:0])))
+	return l
+}
 
 func (c *directCodec) rest() {
 	c.slept = true

@@ -35,6 +35,13 @@ func (t *parked) to(f *flow) *socket {
 	return &t.client
 }
 
+func (t *parked) other(f *flow) *flow {
+	if f.isUp {
+		return &t.down
+	}
+	return &t.up
+}
+
 // move does one step of a direction: it reads if nothing is on its way, and writes
 // what is. It tells whether another step may find something to do.
 func (t *parked) move(f *flow) bool {
@@ -65,23 +72,26 @@ func (t *parked) fill(f *flow) error {
 		return f.err
 	}
 	from := t.from(f)
-	if !from.readable {
+	if !from.readable && !(f.isUp && t.codec.holds()) {
 		return errNoWait
 	}
 	var l *load
 	var err error
-	if f.isUp {
-		if t.codec.owes() {
-			return errNoWait // first the client takes what it is owed
-		}
-		l, err = t.codec.receive(from, f.large)
-	} else {
-		l, err = t.codec.send(from, f.large)
+	large := f.large && t.relays.held.Load() < maxHeld
+	switch {
+	case f.isUp && t.codec.owes():
+		return errNoWait // first the client takes what it is owed
+	case f.isUp:
+		l, err = t.codec.receive(from, large)
+	case t.up.err != nil && t.up.err != io.EOF:
+		return errNoWait // the client has failed: what is left goes to the service
+	default:
+		l, err = t.codec.send(from, large)
 	}
 	if l == nil {
 		return err
 	}
-	f.load = l
+	f.load, t.progress = l, true
 	if !isNoWait(err) {
 		f.err = err
 	}
@@ -92,7 +102,18 @@ func (t *parked) fill(f *flow) error {
 func (t *parked) readFailed(f *flow, err error) bool {
 	switch {
 	case isNoWait(err):
-		return false
+		if !f.isUp {
+			return false
+		}
+		// What was read may have been no bytes of the tunnel, and more be there;
+		// what the client is owed for it goes first.
+		if t.codec.owes() && !t.down.over {
+			return t.down.load == nil
+		}
+		if t.codec.owes() {
+			t.codec.owed().release() // it has been told that nothing more comes
+		}
+		return t.client.readable
 	case err == io.EOF:
 		f.ended = true
 		t.halfClosed()
@@ -181,14 +202,14 @@ func (t *parked) drain(f *flow) bool {
 		t.writeFailed(f, err)
 		return true
 	}
-	t.last = t.relays.now()
+	t.last, t.progress = t.relays.now(), true
 	l.wrote(n)
 	if l.left > 0 {
 		return true // the kernel says when it is enough
 	}
 	// Who is slower than the sender gets little at a time, so that little waits
 	// for him.
-	f.large = l.filled && f.stalled == 0 && t.relays.held.Load() < maxHeld
+	f.large = l.filled && f.stalled == 0
 	t.drop(f)
 	return true
 }

@@ -11,12 +11,17 @@ import (
 )
 
 // restAfter is how long a tunnel waits with its ciphers ready. To make them anew
-// takes microseconds; to keep them takes more memory than all the rest.
-const restAfter = 30 * time.Second
+// takes microseconds, to keep them as much memory as all the rest, and who has not
+// spoken for so long mostly does not for minutes.
+const restAfter = 2 * time.Second
 
 // maxHeld bounds what slow receivers can have us hold in large buffers, all
 // tunnels together. Beyond it reads are small, and so is what a tunnel can hold.
 const maxHeld = 256 << 20
+
+// maxSteps is how many steps may do nothing in a row. A dozen or two can, with
+// records that have nothing in them; a mistake of ours must not take a processor.
+const maxSteps = 1000
 
 // The bits of a parked tunnel's state. The lower ones are what happened since its
 // goroutine looked.
@@ -29,10 +34,10 @@ const (
 	serviceHung
 	timeIsUp // the deadline that was set
 	aborted
-	running // a goroutine has been started for it, and has not left yet
+	clientAwaited  // something waits until the client takes more
+	serviceAwaited // until the service does
+	running        // a goroutine has been started for it, and has not left yet
 )
-
-const allReady = clientReadable | clientWritable | serviceReadable | serviceWritable
 
 // parked is a tunnel that costs a goroutine only while there is something to do.
 //
@@ -48,39 +53,38 @@ const allReady = clientReadable | clientWritable | serviceReadable | serviceWrit
 // only if no bit was set since it looked. So there is one at most, and it does
 // both directions: none of what follows mu is shared. Whoever aborts takes mu,
 // too, and waits for no more than one read and one write, neither of which blocks.
+//
+// That a side can be written to is no reason to start unless something waits for
+// it: the kernel says so with every other event.
 type parked struct {
 	state  atomic.Uint32
 	relays *Relays
 	due    deadline.Entry
 
-	mu      sync.Mutex // held while running; guards the rest
-	over    bool       // descriptors are closed
-	limits  Limits
-	last    time.Duration // when a byte moved
-	half    time.Duration // when a direction ended; zero: none has
-	dueAt   time.Duration // what due is set to; zero: nothing
-	token   epoll.Token
-	client  socket
-	service socket
-	codec   codec
-	up      flow
-	down    flow
-	ending  ending
-	ender   Ender  // nil until Run
-	leave   func() // tells whoever gave the client's stream; may be nil
-}
-
-// leased is a stream of a Server's.
-type leased interface {
-	// lease tells the server who ends the stream from now on; over tells it that
-	// it has ended.
-	lease(t Tunnel) (over func())
+	mu       sync.Mutex // held while running; guards the rest
+	over     bool       // descriptors are closed
+	progress bool       // bytes were read, or written
+	limits   Limits
+	last     time.Duration // when a byte moved
+	half     time.Duration // when a direction ended; zero: none has
+	dueAt    time.Duration // what due is set to; zero: nothing
+	token    epoll.Token
+	client   socket
+	service  socket
+	codec    codec
+	up       flow
+	down     flow
+	ending   ending
+	ender    Ender    // nil until Run
+	holder   *visitor // whose stream the client's is; nil if it is no server's
 }
 
 // sealed is a stream over a connection whose bytes are not the stream's.
 type sealed interface {
 	// below is the connection, or nil if it is none that can be parked.
 	below() *net.TCPConn
+	// holder is who has to be told of the tunnel and its end, or nil.
+	holder() *visitor
 	// unseal gives what lies between, and is the end of the stream.
 	unseal() codec
 }
@@ -110,13 +114,14 @@ func (r *Relays) park(client, service Stream, l Limits) Tunnel {
 	}
 	t := &parked{relays: r, limits: l.withDefaults(), codec: plainCodec{}}
 	t.client.fd, t.service.fd = clientFD, serviceFD
+	t.client.writable, t.service.writable = true, true // until a write is not taken
 	t.up.isUp = true
 	t.last = r.now()
 	if isSealed {
+		if t.holder = secured.holder(); t.holder != nil {
+			t.holder.lease(t)
+		}
 		t.codec = secured.unseal()
-	}
-	if of, ok := client.(leased); ok {
-		t.leave = of.lease(t)
 	}
 	_, _ = from.Close(), to.Close()
 	return t
@@ -141,7 +146,8 @@ func (t *parked) Run(e Ender) {
 		return
 	}
 	t.mu.Unlock()
-	if t.state.Or(allReady|running)&running == 0 {
+	// What there is to read the poller says; what set-up has read, it cannot.
+	if t.state.Or(running)&running == 0 {
 		t.pump()
 	}
 }
@@ -161,17 +167,51 @@ func (t *parked) Ready(side int, e epoll.Events) {
 	if side == serviceSide {
 		bits *= serviceReadable / clientReadable
 	}
-	t.wake(bits)
+	for {
+		old := t.state.Load()
+		now := old | bits
+		starts := old&running == 0 && bits&wanted(old) != 0
+		if starts {
+			now |= running
+		}
+		if t.state.CompareAndSwap(old, now) {
+			if starts {
+				go t.pump()
+			}
+			return
+		}
+	}
+}
+
+// wanted are the events that start the goroutine of a tunnel in that state.
+func wanted(state uint32) uint32 {
+	w := clientReadable | clientHung | serviceReadable | serviceHung
+	if state&clientAwaited != 0 {
+		w |= clientWritable
+	}
+	if state&serviceAwaited != 0 {
+		w |= serviceWritable
+	}
+	return w
+}
+
+// awaited is what a tunnel's goroutine leaves as its state.
+func (t *parked) awaited() (state uint32) {
+	if t.down.load != nil {
+		state |= clientAwaited
+	}
+	if t.up.load != nil {
+		state |= serviceAwaited
+	}
+	return state
 }
 
 // The sides of a tunnel, as the poller numbers them.
 const serviceSide = 1
 
 // Due is called by the queue of deadlines.
-func (t *parked) Due() { t.wake(timeIsUp) }
-
-func (t *parked) wake(bits uint32) {
-	if t.state.Or(bits|running)&running == 0 {
+func (t *parked) Due() {
+	if t.state.Or(timeIsUp|running)&running == 0 {
 		go t.pump()
 	}
 }
@@ -216,17 +256,22 @@ func (t *parked) work() (ended bool) {
 			return false // Abort sees to the rest, or has done so
 		}
 		t.look(bits)
-		for busy := true; busy; {
+		for steps, busy := 0, true; busy; steps++ {
 			if t.state.Load()&aborted != 0 {
 				return false
 			}
 			busy = t.move(&t.down)
 			busy = t.move(&t.up) || busy
+			if t.progress {
+				steps, t.progress = 0, false
+			} else if steps > maxSteps {
+				panic("tunnel: a tunnel is busy with nothing")
+			}
 		}
 		if t.check() {
 			return true
 		}
-		if t.state.CompareAndSwap(running, 0) {
+		if t.state.CompareAndSwap(running, t.awaited()) {
 			return false
 		}
 	}
@@ -239,14 +284,6 @@ func (t *parked) look(bits uint32) {
 	if bits&timeIsUp != 0 {
 		t.dueAt = 0
 	}
-	// Who has nothing more to say is not read any more. If he cannot be spoken to
-	// either, nobody else would tell.
-	if bits&clientHung != 0 && t.up.over && !t.down.over {
-		t.fail(&t.up, t.client.failure())
-	}
-	if bits&serviceHung != 0 && t.down.over && !t.up.over {
-		t.fail(&t.down, t.service.failure())
-	}
 }
 
 func (s *socket) look(bits uint32) {
@@ -258,6 +295,8 @@ func (s *socket) look(bits uint32) {
 // check ends a tunnel that has come to its end, or sees to when that is looked at
 // next. It tells whether the tunnel is over.
 func (t *parked) check() bool {
+	t.checkHung(&t.up)
+	t.checkHung(&t.down)
 	if t.over {
 		return true
 	}
@@ -287,6 +326,16 @@ func (t *parked) check() bool {
 		t.relays.due.Set(&t.due, t, wait)
 	}
 	return false
+}
+
+// checkHung looks at a side that has nothing more to say, and so is not read any
+// more, and may have been reset since: nobody else would tell. One that has been
+// reset while the other is slow to take what it said before is left alone: servers
+// do that with their last answer.
+func (t *parked) checkHung(f *flow) {
+	if from := t.from(f); from.hung && f.over && !t.other(f).over && !t.over {
+		t.fail(f, from.failure())
+	}
 }
 
 // close ends the tunnel on both sides. With forget, both peers are sent a reset,
@@ -325,10 +374,10 @@ func (t *parked) settle() {
 	t.mu.Lock()
 	reason, err := t.ending.verdict()
 	result := Result{Up: t.up.moved, Down: t.down.moved, Reason: reason, Err: err}
-	ender, leave := t.ender, t.leave
+	ender, holder := t.ender, t.holder
 	t.mu.Unlock()
-	if leave != nil {
-		defer leave()
+	if holder != nil {
+		defer holder.over()
 	}
 	defer t.relays.survive(func() {})
 	ender.Ended(result)

@@ -161,7 +161,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer unwatch()
 
 	var running sync.WaitGroup
-	err := s.accept(streams, call, &running)
+	crew := newCrew()
+	defer crew.disband()
+	err := s.accept(streams, call, crew, &running)
 	_ = l.Close() // so that nobody waits in the kernel's queue meanwhile
 	running.Wait()
 	if ctx.Err() != nil {
@@ -173,16 +175,20 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // accept runs until the call is stopped. It does not wait for tunnels to end:
 // whoever queued in the kernel meanwhile would keep others out, and nobody
 // could tell who.
-func (s *Server) accept(ctx context.Context, call *serveCall, running *sync.WaitGroup) error {
+func (s *Server) accept(ctx context.Context, call *serveCall, crew *crew, running *sync.WaitGroup) error {
 	var wait backoff
 	for !call.isStopped() {
 		conn, err := call.listener.Accept()
 		if err == nil {
 			wait.reset()
 			ctx, cancel := context.WithCancelCause(ctx)
-			v := newVisitor(conn, cancel)
+			v := s.newVisitor(conn, running, cancel)
 			if s.admit(call, v) {
-				running.Go(func() { s.serveConn(ctx, &place{server: s, visitor: v, serving: running}) })
+				running.Add(1)
+				crew.do(func() {
+					defer running.Done()
+					s.serveConn(ctx, v)
+				})
 			} else {
 				v.close()
 			}
@@ -205,8 +211,7 @@ func (s *Server) accept(ctx context.Context, call *serveCall, running *sync.Wait
 
 // serveConn is the whole life of a connection that was admitted, or all of it up
 // to where its tunnel needs no goroutine any more.
-func (s *Server) serveConn(ctx context.Context, p *place) {
-	v := p.visitor
+func (s *Server) serveConn(ctx context.Context, v *visitor) {
 	defer s.part(v)
 
 	peer := s.meet(v)
@@ -216,7 +221,7 @@ func (s *Server) serveConn(ctx context.Context, p *place) {
 		s.handshakeFailed(ctx, peer, w, err)
 		return
 	}
-	stream.at(p)
+	stream.belongsTo(v)
 	n := &socksNegotiation{
 		peer:   peer,
 		stream: stream,
@@ -233,9 +238,10 @@ func (s *Server) serveConn(ctx context.Context, p *place) {
 // who tells its end.
 func (s *Server) part(v *visitor) {
 	s.mu.Lock()
-	leased := v.tunnel != nil
+	leased, cancel := v.tunnel != nil, v.cancel
+	v.cancel = nil // it holds the context
 	s.mu.Unlock()
-	v.cancel(nil)
+	cancel(nil)
 	if !leased {
 		_ = v.conn.Close()
 		s.leave(v)

@@ -23,7 +23,7 @@ func (c *stdCodec) receive(client *socket, large bool) (*load, error) {
 	}
 	if c.fresh {
 		c.fresh = false
-		if l, err := c.read(large); l != nil || !isNoWait(err) {
+		if l, err := c.read(large); l != nil || !isNoWait(err) || !client.readable {
 			return l, err
 		}
 	}
@@ -83,6 +83,8 @@ func (c *stdCodec) send(service *socket, large bool) (*load, error) {
 	l.content = n
 	return l, nil
 }
+
+func (c *stdCodec) holds() bool { return c.fresh || len(c.early) > 0 }
 
 // crypto/tls answers a request for new keys at once, from within Read.
 func (c *stdCodec) owes() bool { return c.mem.out != nil }

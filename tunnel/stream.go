@@ -28,8 +28,8 @@ const (
 // two, by whose record layer it is.
 type clientStream interface {
 	Stream
-	// at says which place at the server it has.
-	at(*place)
+	// belongsTo says whose it is.
+	belongsTo(*visitor)
 	// ahead reads the messages of set-up.
 	ahead() *ahead
 	// lift ends the counting: the client is known.
@@ -46,8 +46,8 @@ type clientStream interface {
 // nowhere else.
 type entrance struct {
 	wire  *wire
-	in    ahead // what was read in set-up and is not yet consumed
-	place *place
+	in    ahead    // what was read in set-up and is not yet consumed
+	owner *visitor // nil in tests that have no server
 }
 
 func (e *entrance) init(src io.Reader, w *wire, preAuth int) {
@@ -56,8 +56,8 @@ func (e *entrance) init(src io.Reader, w *wire, preAuth int) {
 	w.left = preAuth + maxHandshake
 }
 
-func (e *entrance) at(p *place)   { e.place = p }
-func (e *entrance) ahead() *ahead { return &e.in }
+func (e *entrance) belongsTo(v *visitor) { e.owner = v }
+func (e *entrance) ahead() *ahead        { return &e.in }
 
 func (e *entrance) lift() {
 	e.in.left = -1
@@ -74,12 +74,7 @@ func (e *entrance) below() *net.TCPConn {
 	return tcp
 }
 
-func (e *entrance) lease(t Tunnel) (over func()) {
-	if e.place == nil {
-		return nil
-	}
-	return e.place.lease(t)
-}
+func (e *entrance) holder() *visitor { return e.owner }
 
 // Abort cuts the connection below; see the function of that name. TLS is not
 // asked, since somebody may hold its locks while he waits for the peer: whoever

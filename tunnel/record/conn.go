@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	waitSize = 1 << 10       // to wait with
-	readSize = 4 * MaxRecord // once there is more
+	waitSize = 1 << 10   // to wait with
+	readSize = MaxRecord // once there is more; a peer that stops within a record keeps as much
 )
 
 var (

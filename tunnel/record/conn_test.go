@@ -338,6 +338,8 @@ func TestRelease(t *testing.T) {
 	if _, err := server.Write(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("written: %v", err)
 	}
+	server.Close()
+	server.Abort()
 	server = NewConn(far, l, ahead)
 	b := make([]byte, 10)
 	if _, err := io.ReadFull(server, b); string(b) != "openedgone" || err != nil {

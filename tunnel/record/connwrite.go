@@ -154,13 +154,15 @@ func (c *Conn) end() {
 
 // Release lets go of the connection, for who goes on with it otherwise: of its
 // layer, of the plaintext that was opened and not yet read, and of the bytes
-// that were read from below behind that. The Conn is of no use any more. Nobody
-// may be reading or writing, or he is waited for.
+// that were read from below behind that. The Conn is of no use any more, and its
+// Close and Abort leave the connection alone. Whoever is reading or writing is
+// waited for.
 func (c *Conn) Release() (l *Layer, plain, ahead []byte) {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
+	c.closed.Store(true)
 	l, c.layer = c.layer, nil
 	plain, ahead = slices.Clone(c.plain), slices.Clone(c.buf[c.r:c.w])
 	c.drop()

@@ -19,6 +19,12 @@ type keyLog struct {
 	spoiled            bool
 }
 
+// keyLogWriter is what is handed out. It lies in a tls.Config, which may be
+// printed; so it has nothing in it but a pointer.
+type keyLogWriter struct{ log *keyLog }
+
+func (w keyLogWriter) Write(line []byte) (int, error) { return w.log.Write(line) }
+
 type secret struct {
 	b [maxSecret]byte
 	n int // 0: not seen

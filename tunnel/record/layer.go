@@ -3,6 +3,7 @@ package record
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"sync/atomic"
 )
@@ -22,7 +23,7 @@ const (
 
 	tagSize = 16
 
-	// KeyUpdateSize is a record with a KeyUpdate in it.
+	// keyUpdateSize is that of a record with a KeyUpdate in it.
 	keyUpdateSize = HeaderSize + 5 + TrailerSize
 )
 
@@ -91,6 +92,9 @@ type Layer struct {
 	nPart   uint8   // bytes in part
 	part    [5]byte // a handshake message that is not whole; a KeyUpdate at most
 }
+
+// Format keeps the secrets out of whatever a Layer is printed to.
+func (l *Layer) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "record.Layer") }
 
 // Start begins with the two application traffic secrets of RFC 8446 section
 // 7.1, which it copies. Nothing has been read under client's or server's,

@@ -218,8 +218,8 @@ func TestOpenSSLClient(t *testing.T) {
 				}
 				p.say("Q")
 				updates, id, err := server.wait()
-				// Its own three, and the answer to ours.
-				if err != nil || updates != 4 || id != suite.id {
+				// Its own three; ours it answers with one of them, if one is under way.
+				if err != nil || updates < 3 || id != suite.id {
 					t.Errorf("%d KeyUpdates, suite %#x, %v", updates, id, err)
 				}
 				if err := p.wait(); err != nil {

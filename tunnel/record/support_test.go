@@ -67,11 +67,3 @@ func wantAlert(t testing.TB, err error, want tls.AlertError) {
 		t.Fatalf("%v; want the alert %d", err, want)
 	}
 }
-
-// atEnd checks that the peer reads our goodbye as what it should be.
-func atEnd(t testing.TB, l *Layer, goodbye []byte, want error) {
-	t.Helper()
-	if _, err := openAll(l, goodbye); !errors.Is(err, want) {
-		t.Fatalf("%v; want %v", err, want)
-	}
-}

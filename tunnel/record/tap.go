@@ -2,6 +2,7 @@ package record
 
 import (
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -50,10 +51,13 @@ var tapBuffers = sync.Pool{New: func() any { return new([tapSize]byte) }}
 // NewTap returns a Tap over a connection from which nothing has been read.
 func NewTap(below net.Conn) *Tap { return &Tap{Conn: below} }
 
+// Format keeps the secrets out of whatever a Tap is printed to.
+func (t *Tap) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "record.Tap") }
+
 // KeyLog is for the KeyLogWriter of the tls.Config that the handshake is done
 // with: one of this connection's own. It keeps the secrets in memory, for Take,
 // and whatever is written to it cannot go anywhere else.
-func (t *Tap) KeyLog() io.Writer { return &t.log }
+func (t *Tap) KeyLog() io.Writer { return keyLogWriter{&t.log} }
 
 // Read gives bytes of one record at most.
 func (t *Tap) Read(p []byte) (int, error) {

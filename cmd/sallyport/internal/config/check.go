@@ -156,6 +156,7 @@ func (r *reader) checkGateway(c *Config) {
 	}
 	r.need("gateway.authorities", len(g.Authorities) == 0, "whose tickets are taken, such as [local]")
 	r.checkAuthorities(c)
+	r.checkUpstream(&g.Upstream)
 	r.checkPolicies(c)
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -75,6 +76,22 @@ func TestMistakes(t *testing.T) {
 
 		{"{background_services: " + list + "}", "{background_services: [mail.corp.example:443, 'ADFS.corp.example']}", []string{"f:9:33: gateway.policy.background_services: is a list; write it as one text: mail.corp.example:443,adfs.corp.example:443"}},
 		{"{background_services: " + list + "}", "{background_services: [a.example:443, {b.example: 443}]}", []string{"f:9:33: gateway.policy.background_services: is a list; write it as one text: mail.example.com:443,ews.example.com:443"}},
+
+		// The way to services.
+		{fqdn, fqdn + "\n  upstream: {sources: [10.0.0.5, 0.0.0.0, 224.0.0.1, 255.255.255.255, 'fe80::1', '::ffff:10.0.0.5']}", []string{
+			"f:7:34: gateway.upstream.sources[1]: 0.0.0.0 is no address that a connection can come from",
+			"f:7:43: gateway.upstream.sources[2]: 224.0.0.1 is no address that a connection can come from",
+			"f:7:54: gateway.upstream.sources[3]: 255.255.255.255 is no address that a connection can come from",
+			"f:7:71: gateway.upstream.sources[4]: fe80::1 is no address that a connection can come from",
+			"f:7:82: gateway.upstream.sources[5]: stands in the list already"}},
+		{fqdn, fqdn + "\n  upstream: {sources: [mail.example.com, 'fe80::1%eth0', 127.0.0.1, 'fd00::1']}", []string{
+			"f:7:24: gateway.upstream.sources[0]: needs an IP address such as 10.0.0.25",
+			"f:7:42: gateway.upstream.sources[1]: needs an IP address such as 10.0.0.25"}},
+		{fqdn, fqdn + "\n  upstream: {sources: [" + strings.Repeat("10.0.0.5, ", 65) + "]}", []string{"f:7:14: gateway.upstream.sources: has 65 addresses; at most 64 can be used"}},
+		{fqdn, fqdn + "\n  upstream: {user_timeout: 0s}", nil},
+		{fqdn, fqdn + "\n  upstream: {user_timeout: 4999ms}", []string{"f:7:28: gateway.upstream.user_timeout: needs 0s, which leaves it to the system, or a duration from 5s to 1h"}},
+		{fqdn, fqdn + "\n  upstream: {user_timeout: 75s}", []string{"f:7:28: warning: gateway.upstream.user_timeout: ends an idle tunnel for one lost keep-alive probe; more than 75s gives it another"}},
+		{fqdn, fqdn + "\n  upstream: {user_timeout: 2h}", []string{"f:7:28: gateway.upstream.user_timeout: needs a duration from 0s to 1h"}},
 
 		// The allow-list, to the very character.
 		{list, "a.example:443,b.example:443", []string{"f:9:47: gateway.policy.b.example:443: unknown key; between braces, quote a value that has commas"}},

@@ -36,6 +36,7 @@ func TestDefaults(t *testing.T) {
 		{c.Gateway.IdleTimeout, 3900 * time.Second},
 		{c.Gateway.SetupTimeout, 10 * time.Second},
 		{c.Gateway.DrainTimeout, time.Hour},
+		{c.Gateway.Upstream, Upstream{UserTimeout: 2 * time.Minute}},
 		{c.Gateway.Policy.NetworkAccess, "tunneled"},
 		{c.Gateway.Policy.SplitTunnel, "off"},
 		{c.Gateway.Policy.SplitDNS, "both"},
@@ -70,6 +71,7 @@ gateway:
   public_port: "443"
   listen: localhost:8443
   quic: False
+  upstream: {sources: [10.0.0.5, "fd00::5"], user_timeout: 90s}
   authorities:
     - local
   policy:
@@ -91,6 +93,8 @@ health: {listen: ""}
 		{c.STA.Clients[0].MaxLifetime, 90 * time.Minute},
 		{c.Gateway.PublicPort, uint16(443)},
 		{c.Gateway.Listen, netip.MustParseAddrPort("127.0.0.1:8443")},
+		{c.Gateway.Upstream, Upstream{
+			Sources: []netip.Addr{netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("fd00::5")}, UserTimeout: 90 * time.Second}},
 		{c.Gateway.Policy.ExchangeServer, Several{"mail.example.com", "192.0.2.1"}},
 		{c.SplitDNS.Hosts, map[string][]netip.Addr{"xn--bcher-kva.example": {
 			netip.MustParseAddr("10.0.0.25"), netip.MustParseAddr("10.0.0.26"), netip.MustParseAddr("fd00::1")}}},

@@ -182,6 +182,8 @@ type Gateway struct {
 	SetupTimeout time.Duration `yaml:"setup_timeout" default:"10s" range:"1s..60s"`
 	// DrainTimeout is how long live tunnels may go on after SIGTERM.
 	DrainTimeout time.Duration `yaml:"drain_timeout" default:"1h" range:"0s..24h"`
+	// Upstream says how services are connected to.
+	Upstream Upstream `yaml:"upstream"`
 	// Policy is the default policy.
 	Policy Policy `yaml:"policy"`
 	// Policies are further policies, by name. The first in the file that matches
@@ -272,6 +274,16 @@ type Policy struct {
 	// ServicesGateway is the gateway that devices are told, fqdn:port; the default
 	// is this one.
 	ServicesGateway string `yaml:"services_gateway"`
+}
+
+// Upstream says how a gateway connects to services.
+type Upstream struct {
+	// Sources are addresses of this machine that connections come from; empty
+	// means that the system chooses.
+	Sources []netip.Addr `yaml:"sources"`
+	// UserTimeout is how long a service may leave unacknowledged what was sent to
+	// it (RFC 5482): at least 5 s, or 0, which leaves it to the system.
+	UserTimeout time.Duration `yaml:"user_timeout" default:"2m" range:"0s..1h"`
 }
 
 // NamedPolicy is a policy for the tickets that match, or that name it.

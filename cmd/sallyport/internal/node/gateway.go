@@ -24,6 +24,8 @@ type gatewayPart struct {
 	server *tunnel.Server
 	relays *tunnel.Relays
 	addr   netip.AddrPort
+	// upstream is in every snapshot.
+	upstream *gateway.Upstream
 
 	mu       sync.Mutex // guards what the snapshot in force was made of
 	file     *config.Config
@@ -51,6 +53,7 @@ func (n *Node) startGateway(ctx context.Context, c *config.Config) (*gatewayPart
 	g.noteAddresses(ctx, n) // before the first tunnel, which might lead there
 	n.run("own addresses", func() error { return g.watchAddresses(ctx, n) })
 	n.run("gateway", func() error { return g.server.Serve(ctx, listener) })
+	n.run("memory", func() error { return n.trim(ctx) })
 	n.log.Info().Str("event", "gateway_ready").Str("fqdn", c.Gateway.FQDN).Stringer("listen", g.addr).
 		Msg("the gateway accepts tunnels")
 	return g, nil
@@ -79,10 +82,14 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (err error) {
 			g.names.close()
 		}
 	}()
+	if g.upstream, err = n.openUpstream(c); err != nil {
+		return err
+	}
 	snapshot, err := n.snapshot(c, g.since, g.names, &g.around, g.addr)
 	if err != nil {
 		return err
 	}
+	snapshot.Upstream = g.upstream
 	g.policies = snapshot.Policies.Snapshot()
 	if g.relays, err = tunnel.NewRelays(n.relaysHooks()); err != nil {
 		return err
@@ -111,6 +118,18 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (err error) {
 	return err
 }
 
+// openUpstream is the way to the services. It finds out whether this machine has the
+// addresses that the file says.
+func (n *Node) openUpstream(c *config.Config) (*gateway.Upstream, error) {
+	u, err := gateway.NewUpstream(gateway.UpstreamConfig{
+		Sources: c.Gateway.Upstream.Sources, UserTimeout: c.Gateway.Upstream.UserTimeout, PortsLow: n.portsLow,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("gateway.upstream.sources: %w", err)
+	}
+	return u, nil
+}
+
 // use puts the policies and names of c in force for new tunnels. If anything is new
 // about how names are resolved, that begins anew, and with it its cache: other
 // servers may know other answers.
@@ -133,6 +152,7 @@ func (g *gatewayPart) use(n *Node, c *config.Config) error {
 	if snapshot.Policies.Snapshot() == g.policies {
 		snapshot.Since = g.since // they are what they were
 	}
+	snapshot.Upstream = g.upstream
 	old := g.names
 	g.file, g.policies, g.since, g.names = c, snapshot.Policies.Snapshot(), snapshot.Since, names
 	g.Use(snapshot)

@@ -52,6 +52,13 @@ func (n *Node) panicked(_ any, stack []byte) {
 		Msg("a defect ended a tunnel, a look-up, a dial or a device's DNS; please report it")
 }
 
+// portsLow tells of a source that has few ports left towards a service.
+func (n *Node) portsLow(use gateway.PortUse) {
+	n.log.Warn().Str("event", "upstream_ports_low").Stringer("from", use.From).Stringer("service", use.To).
+		Int("in_use", use.Live).Int("ports", use.Ports).
+		Msg("no further tunnel leads from there to that service when the rest is used up; add to gateway.upstream.sources")
+}
+
 // ends writes the addresses of the connection to the service. The gateway's own DNS
 // has none.
 func ends(e *zerolog.Event, a *gateway.Attempt) *zerolog.Event {
