@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// The exit codes.
+const (
+	exitMet     = 0 // every goal that was measured
+	exitShort   = 1 // of a goal
+	exitUsage   = 2
+	exitRuntime = 3
+)
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p, err := parsePlan(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitMet
+	case err != nil:
+		return exitUsage
+	}
+	if p.role != "" {
+		if err := runRole(p.role, stdin, stdout); err != nil {
+			fmt.Fprintf(stderr, "hotpath %s: %v\n", p.role, err)
+			return exitRuntime
+		}
+		return exitMet
+	}
+	r, err := measure(ctx, p, newProgress(stderr))
+	if err == nil {
+		err = r.print(stdout)
+	}
+	if err == nil && p.json != "" {
+		err = r.save(p.json)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "hotpath: %v\n", err)
+		return exitRuntime
+	}
+	if r.short() > 0 {
+		return exitShort
+	}
+	return exitMet
+}
+
+func (r report) save(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.encode(f), f.Close())
+}
+
+// bench is one run.
+type bench struct {
+	plan      plan
+	scratch   string // folder, 0700
+	sallyport string // binary
+	identity  identity
+	gateways  []string // the naive one first
+	results   results
+	progress  func(format string, args ...any)
+}
+
+// measure does what the plan says. Whatever it started has ended, and whatever
+// it wrote is gone, when it returns.
+func measure(ctx context.Context, p plan, progress func(string, ...any)) (r report, err error) {
+	found := lookAround(time.Now())
+	b := &bench{plan: p, progress: progress}
+	if b.scratch, err = os.MkdirTemp("", "hotpath-"); err != nil { // 0700
+		return r, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.scratch)) }()
+	if b.identity, err = newIdentity(b.scratch); err != nil {
+		return r, err
+	}
+	if err := b.findBinary(ctx); err != nil {
+		return r, err
+	}
+	if found.Sallyport, err = describe(ctx, b.sallyport); err != nil {
+		return r, err
+	}
+	if err := b.findLayers(ctx); err != nil {
+		return r, err
+	}
+	for name, do := range b.parts() {
+		if !slices.Contains(p.Only, name) {
+			continue
+		}
+		if err := do(ctx); err != nil {
+			return r, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	b.hidden()
+	found.lookBack()
+	r = newReport(&b.results, goals(p.After))
+	r.Machine, r.Plan = found, p
+	r.Warnings = append(r.Warnings, found.warnings()...)
+	if p.Quick {
+		r.Warnings = append(r.Warnings, "-quick: too little was measured to mean anything")
+	}
+	return r, nil
+}
+
+// parts are what can be measured, in order.
+func (b *bench) parts() func(yield func(string, func(context.Context) error) bool) {
+	return func(yield func(string, func(context.Context) error) bool) {
+		_ = yield("relay", b.relay) && yield("idle", b.idle) && yield("setup", b.setup) && yield("latency", b.latency)
+	}
+}
+
+// findBinary takes the binary that was given, or builds one. The flags of make
+// build that do not matter to speed are left out, so that what go vet and others
+// have compiled is used again.
+func (b *bench) findBinary(ctx context.Context) (err error) {
+	if b.plan.sallyport != "" {
+		b.sallyport, err = filepath.Abs(b.plan.sallyport) // it will run in other folders
+		return err
+	}
+	b.progress("building sallyport")
+	b.sallyport = filepath.Join(b.scratch, "sallyport")
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags", "-s -w -X main.version=built-here",
+		"-o", b.sallyport, "github.com/sallyport/sallyport/cmd/sallyport")
+	cmd.SysProcAttr = ownGroup()
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, said)
+	}
+	return nil
+}
+
+// findLayers asks the binary which record layers it has. Without crypto/tls's
+// there is nothing to measure; without our own, that much is not measured.
+func (b *bench) findLayers(ctx context.Context) error {
+	b.gateways = []string{naiveGateway, stdLayer}
+	for _, layer := range []string{stdLayer, directLayer} {
+		n, err := b.newNode()
+		if err != nil {
+			return err
+		}
+		if err := n.configure(layer, 443, b.identity); err != nil {
+			return err
+		}
+		err = n.check(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case layer == stdLayer && err != nil:
+			return err
+		case layer == stdLayer:
+		case err != nil:
+			b.results.miss("gateway "+layer, "not built: "+err.Error())
+		default:
+			b.gateways = append(b.gateways, layer)
+		}
+	}
+	return nil
+}
+
+// hidden names what cannot be seen from outside a process.
+func (b *bench) hidden() {
+	const inside = "cannot be seen from outside; a Go benchmark or test of package tunnel has to say"
+	b.results.miss("allocations per relayed buffer", inside)
+	b.results.miss("processor time of a full garbage collection at 50,000 tunnels", inside)
+}
+
+// newProgress tells whoever watches a terminal what is going on, in one line
+// that the next overwrites.
+func newProgress(stderr io.Writer) func(string, ...any) {
+	f, is := stderr.(*os.File)
+	if !is {
+		return func(string, ...any) {}
+	}
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return func(string, ...any) {}
+	}
+	return func(format string, args ...any) {
+		fmt.Fprintf(f, "\r\x1b[K"+format+"\r", args...)
+	}
+}

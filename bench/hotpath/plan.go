@@ -1,0 +1,128 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// plan is what to measure, and how much of it.
+type plan struct {
+	Only       []string      `json:"only"`
+	Rounds     int           `json:"rounds"`
+	IdleRounds int           `json:"idle_rounds"`
+	Bulk       int64         `json:"bulk"` // bytes
+	Tunnels    int           `json:"tunnels"`
+	After      time.Duration `json:"after_ns"`
+	Tickets    int           `json:"tickets"`
+	Setups     int           `json:"setups"`
+	Pings      int           `json:"pings"`
+	Parallel   int           `json:"parallel"`
+	Quick      bool          `json:"quick"`
+
+	sallyport string // binary; empty means to build one
+	json      string // file; empty means none
+	role      string // what this process is; empty means the coordinator
+}
+
+// parts are what -only chooses among.
+func parts() []string { return []string{"relay", "idle", "setup", "latency"} }
+
+// errUsage is for a command line that makes no sense. What is wrong with it has
+// been said.
+var errUsage = errors.New("wrong usage")
+
+func parsePlan(args []string, stderr io.Writer) (plan, error) {
+	var p plan
+	var only string
+	var bulk int64
+	f := flag.NewFlagSet("hotpath", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&only, "only", strings.Join(parts(), ","), "what to measure, separated by commas")
+	f.IntVar(&p.Rounds, "rounds", 9, "rounds of relay, setup and latency")
+	f.IntVar(&p.IdleRounds, "idle-rounds", 1, "rounds of idle, each with processes of its own")
+	f.Int64Var(&bulk, "bulk", 1024, "relay: MiB a round and direction")
+	f.IntVar(&p.Tunnels, "tunnels", 9000, "idle: tunnels a gateway, each of which is two files to it")
+	f.DurationVar(&p.After, "after", time.Minute, "idle: when to look again")
+	f.IntVar(&p.Tickets, "tickets", 1, "tickets that tunnels share, each of a device of its own")
+	f.IntVar(&p.Setups, "setups", 2000, "setup: tunnels a round")
+	f.IntVar(&p.Pings, "pings", 5000, "latency: messages a round")
+	f.IntVar(&p.Parallel, "parallel", 32, "idle: tunnels that are set up at a time; tickets that are requested")
+	f.BoolVar(&p.Quick, "quick", false, "a smoke test: small numbers, which say nothing; other flags still count")
+	f.StringVar(&p.sallyport, "sallyport", "", "the `BINARY` to measure (default: builds one)")
+	f.StringVar(&p.json, "json", "", "write the report to this `FILE` as well, as JSON")
+	f.StringVar(&p.role, "role", "", "internal: what a child process is")
+	if err := f.Parse(args); err != nil {
+		return p, errors.Join(errUsage, err)
+	}
+	p.Bulk = bulk << 20
+	if p.Quick {
+		given := make(map[string]bool)
+		f.Visit(func(one *flag.Flag) { given[one.Name] = true })
+		p.quicken(given)
+	}
+	p.Only = strings.Split(only, ",")
+	err := p.check()
+	if f.NArg() > 0 {
+		err = fmt.Errorf("%q is no flag", f.Arg(0))
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "hotpath: %v\n", err)
+		return p, errUsage
+	}
+	return p, nil
+}
+
+// quicken makes small what was not given.
+func (p *plan) quicken(given map[string]bool) {
+	for name, shrink := range map[string]func(){
+		"rounds":  func() { p.Rounds = 2 },
+		"bulk":    func() { p.Bulk = 32 << 20 },
+		"tunnels": func() { p.Tunnels = 300 },
+		"after":   func() { p.After = time.Second },
+		"setups":  func() { p.Setups = 200 },
+		"pings":   func() { p.Pings = 500 },
+	} {
+		if !given[name] {
+			shrink()
+		}
+	}
+}
+
+func (p *plan) check() error {
+	for _, part := range p.Only {
+		if !slices.Contains(parts(), part) {
+			return fmt.Errorf("-only has %q, which is none of %s", part, strings.Join(parts(), ", "))
+		}
+	}
+	for name, value := range map[string]int64{
+		"rounds": int64(p.Rounds), "idle-rounds": int64(p.IdleRounds), "bulk": p.Bulk, "tunnels": int64(p.Tunnels),
+		"tickets": int64(p.Tickets), "setups": int64(p.Setups), "pings": int64(p.Pings), "parallel": int64(p.Parallel),
+	} {
+		if value < 1 {
+			return fmt.Errorf("-%s must be 1 or more", name)
+		}
+	}
+	if p.After < 0 {
+		return errors.New("-after cannot be negative")
+	}
+	return p.checkDescriptors()
+}
+
+// checkDescriptors makes sure that a gateway can hold the tunnels: two files
+// each, and some for itself.
+func (p *plan) checkDescriptors() error {
+	const itself = 100
+	limit, err := descriptors()
+	if err != nil {
+		return err
+	}
+	if most := (limit - itself) / 2; slices.Contains(p.Only, "idle") && p.Tunnels > most {
+		return fmt.Errorf("-tunnels must be %d or less: a process may have %d files open here", most, limit)
+	}
+	return nil
+}
