@@ -5,9 +5,11 @@ BIN     := bin/sallyport
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-# How long each fuzz target runs, and which benchmarks: make fuzz FUZZTIME=5m, make bench BENCH=Relay COUNT=10
+# How long each fuzz target runs, and what is measured: make fuzz FUZZTIME=5m,
+# make bench HOTPATH='-only idle', make bench BENCH=Relay COUNT=10
 FUZZTIME ?= 20s
-BENCH    ?= .
+HOTPATH  ?=
+BENCH    ?=
 COUNT    ?= 1
 
 .DEFAULT_GOAL := help
@@ -42,8 +44,13 @@ fuzz: ## run every fuzz target for FUZZTIME (20s)
 	  done; \
 	done
 
-bench: ## run the benchmarks, each beside its baseline; BENCH=pattern COUNT=n
+bench: build ## what a tunnel costs beside a naive gateway, against goals (10 minutes); BENCH=pattern COUNT=n runs Go's benchmarks instead
+ifeq ($(BENCH),)
+	@$(GO) build -buildvcs=false -o bin/hotpath ./bench/hotpath
+	@bin/hotpath -sallyport $(BIN) $(HOTPATH)
+else
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
+endif
 
 soak: tools ## the long tests: many large transfers at once, and fifty failovers and restarts (about 15 minutes)
 	CGO_ENABLED=1 $(GO) test -race -tags soak -run Soak -timeout 60m -v ./cmd/sallyport
@@ -53,7 +60,7 @@ clean: ## remove what make built
 
 # What the tests need beyond Go: programs, each with its Debian package if that
 # has another name, and for the race detector a C compiler with libc's headers.
-NEEDED := curl dig=bind9-dnsutils redis-server unbound duk=duktape gcc ip=iproute2
+NEEDED := curl dig=bind9-dnsutils redis-server unbound duk=duktape gcc ip=iproute2 openssl gnutls-cli=gnutls-bin
 
 tools:
 	@missing=; PATH=$$PATH:/usr/sbin:/sbin; \

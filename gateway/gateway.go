@@ -87,8 +87,7 @@ type Attempt struct {
 	Policy   string         // which policy decided; "" before one was chosen
 	Snapshot string         // which version of the policies it is of
 	From, To netip.AddrPort // of the connection to the service
-	Began    time.Time
-	SetUp    time.Duration // until success or refusal
+	SetUp    time.Duration  // from accept until success or refusal
 
 	trial     *trial          // until success
 	badTicket *tunnel.Refusal // of a stream whose ticket is refused

@@ -12,13 +12,13 @@ import (
 // ServeTunnel takes a stream through its life. It satisfies tunnel.Handler.
 func (g *Gateway) ServeTunnel(ctx context.Context, n tunnel.Negotiation) {
 	peer := n.Peer()
-	a := &Attempt{Peer: peer, Began: peer.Accepted}
-	if a.Began.IsZero() {
-		a.Began = time.Now()
+	if peer.Accepted.IsZero() {
+		peer.Accepted = time.Now()
 	}
+	a := &Attempt{Peer: peer}
 	if err := g.open(ctx, n, a); err != nil {
 		refusal := asRefusal(err)
-		a.SetUp = time.Since(a.Began)
+		a.SetUp = time.Since(peer.Accepted)
 		if a.trial != nil {
 			a.trial.refusal = refusal
 		}
@@ -67,7 +67,7 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 	cancel()
 	a.trial = nil // it is not needed any more, and a tunnel may live for days
 	a.From, a.To = addrPort(service.LocalAddr()), addrPort(service.RemoteAddr())
-	a.SetUp = time.Since(a.Began)
+	a.SetUp = time.Since(a.Peer.Accepted)
 	g.relay(a, live, client, service)
 	return nil
 }

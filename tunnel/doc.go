@@ -37,16 +37,27 @@
 //
 // # While nothing moves
 //
-// A tunnel waits for most of its life, so it waits with nothing in hand. Bytes
-// are read out of the kernel with a buffer that is taken for the attempt, and
-// given back when nothing was there; its size follows from what the reads
-// before have found. What stays is crypto/tls's own: the remainder of the
-// largest record that it has seen.
+// A tunnel waits for most of its life, so on Linux it waits with nothing in hand.
+// Relays.Join takes the two descriptors out of Go's connections and lets go of the
+// rest; the tunnel is parked, which takes one struct, a place among the epoll's
+// owners and one among the deadlines, and what its record layer must remember. An
+// event or a deadline starts a goroutine, which does both directions and leaves
+// when nothing is left to do; see parked, where the states are drawn. A load, which
+// is a buffer and the pieces of it that are still to be written, exists between a
+// read that found something and the write that took it all.
+//
+// What lies between the client's bytes and the tunnel's is a codec: crypto/tls upon
+// a connection in memory, which keeps of its own the remainder of the largest record
+// that it has seen; our own record layer, package record, which keeps 168 bytes and
+// for two seconds its ciphers; or nothing.
+//
+// Elsewhere, and for streams without a descriptor, Relay does the same with two
+// goroutines and a small buffer each.
 //
 // # Two ways to end
 //
-// Close says goodbye, for up to 200 ms to a client that does not listen. Abort
-// says nothing, waits for nobody, and has the kernel forget what it has not
+// Close says goodbye, for up to 200 ms to a client that does not listen, or once if
+// the tunnel is parked. Abort says nothing, waits for nobody, and has the kernel forget what it has not
 // sent: for tunnels that are revoked, or stalled.
 //
 // # What leaves this package
@@ -59,8 +70,10 @@
 //
 // # Goroutines
 //
-// A stream is served by one goroutine, from handshake to the handler's return.
-// Relay adds one for the other direction, and both have names that a stack
-// dump shows: copyUp and copyDown. A timer watches the tunnel's limits. All of
-// them are gone when Relay returns, and everything is gone when Serve returns.
+// A stream is served by one goroutine, from handshake to the handler's return,
+// which is one of a crew's that have grown their stacks. Relays have one that waits
+// for events, and one for each tunnel that moves something at the moment. Relay
+// adds one for the other direction, and both have names that a stack dump shows:
+// copyUp and copyDown. All of a tunnel's are gone, or about to be, when its Ender is
+// told; everything is gone when Serve, and then Relays.Close, have returned.
 package tunnel

@@ -84,7 +84,11 @@ func (t *parked) fill(f *flow) error {
 	case f.isUp:
 		l, err = t.codec.receive(from, large)
 	case t.up.err != nil && t.up.err != io.EOF:
-		return errNoWait // the client has failed: what is left goes to the service
+		// The client has failed: what is left goes to the service, if that takes it.
+		if t.up.over {
+			t.fail(&t.up, t.up.err)
+		}
+		return errNoWait
 	default:
 		l, err = t.codec.send(from, large)
 	}

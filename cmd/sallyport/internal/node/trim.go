@@ -9,10 +9,10 @@ import (
 
 const (
 	// trimEvery is how often memory is looked at.
-	trimEvery = time.Second
+	trimEvery = 250 * time.Millisecond
 	// trimCalm is the most that may be allocated between two looks for the node to
 	// be calm: what a few tunnels take.
-	trimCalm = 1 << 20
+	trimCalm = 256 << 10
 	// trimLeast is how much must have been allocated since memory was given back.
 	trimLeast = 8 << 20
 	// heapFloor is how much may be allocated between two collections, however small
