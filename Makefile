@@ -52,8 +52,10 @@ else
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
 endif
 
-soak: tools ## the long tests: many large transfers at once, and fifty failovers and restarts (about 15 minutes)
-	CGO_ENABLED=1 $(GO) test -race -tags soak -run Soak -timeout 60m -v ./cmd/sallyport
+soak: tools ## the long tests: large transfers, failovers and restarts, thousands of tunnels idle, busy and revoked (25 minutes)
+	CGO_ENABLED=1 $(GO) test -race -tags soak -run 'Soak$$|SoakFailovers' -timeout 60m -v ./cmd/sallyport
+	CGO_ENABLED=0 $(GO) test -tags soak -run SoakTunnels -timeout 30m -v ./cmd/sallyport
+	CGO_ENABLED=1 $(GO) test -race -tags soak -run Soak -timeout 30m -v ./tunnel
 
 clean: ## remove what make built
 	rm -rf bin
