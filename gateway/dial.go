@@ -118,7 +118,7 @@ func (g *Gateway) attempt(ctx context.Context, t *trial, addr netip.Addr) (conn 
 
 // connect dials one address, from a source of the snapshot's.
 func (g *Gateway) connect(ctx context.Context, t *trial, to netip.AddrPort) (*net.TCPConn, error) {
-	up := t.on.Upstream
+	up := g.config.Upstream
 	dialer := g.config.Dialer
 	dialer.ControlContext = func(_ context.Context, _, address string, c syscall.RawConn) error {
 		// What the kernel is about to connect to, whatever happened before.

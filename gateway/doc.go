@@ -14,7 +14,7 @@
 //	  address   the snapshot's rules, on the resolved address; again in the dialer
 //	  dial      exactly what was checked
 //	register    in the registry of live tunnels; then revocations and keys once more
-//	relay       tunnel.Relay, until an end, an idle limit, expiry, or what ends the ticket
+//	relay       tunnel.Relays, until an end, an idle limit, expiry, or what ends the ticket
 //	account     once, to Hooks.Closed
 //
 // What happens between policy and address is one function, (*trial).judge. [Judge]

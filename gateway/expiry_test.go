@@ -76,8 +76,6 @@ func TestEndedTunnelsAwaitNothing(t *testing.T) {
 // both are the two streams of a tunnel that moves nothing.
 type both []tunnel.Stream
 
-func (b both) Run(tunnel.Ender) {}
-
 func (b both) Abort() {
 	for _, s := range b {
 		tunnel.Abort(s)

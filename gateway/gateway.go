@@ -38,6 +38,10 @@ type Config struct {
 	// address, with TCP keep-alive after a minute.
 	Dialer net.Dialer
 
+	// Upstream is the way to the services, and counts what is connected; nil leaves
+	// all of it to the kernel.
+	Upstream *Upstream
+
 	// Relays carries the tunnels, and is the caller's to close when the last one
 	// is over. Relay bounds them; zero fields have its defaults.
 	Relays *tunnel.Relays
@@ -57,18 +61,19 @@ type Config struct {
 	Hooks Hooks
 }
 
-// Hooks are told what happens. Each may be nil, is called from the tunnel's own
-// goroutine, if it is about one, and must not block.
+// Hooks are told what happens. Each may be nil, is called on whatever goroutine it
+// happens on, and must not block.
 type Hooks struct {
 	// Refused is told of each stream that got as far as the negotiation and no
 	// tunnel. The refusal is never nil.
 	Refused func(*Attempt, *tunnel.Refusal)
 	// Opened is told when a client was told of success.
 	Opened func(*Attempt)
-	// Closed is told once for each Opened.
+	// Closed is told once for each Opened, often on another goroutine.
 	Closed func(*Attempt, *Account)
 	// Panicked is told of a defect in a goroutine that works for tunnels, and is
-	// none that a carrier made: a look-up, a dial, a device's DNS. Only what it was
+	// none that a carrier made: a look-up, a dial, a device's DNS. What moves bytes
+	// has a hook of its own, in tunnel.RelaysHooks. Only what it was
 	// about is lost then. With no hook the panic goes on and ends the process, since
 	// nobody would hear of it otherwise. The value may hold anything.
 	Panicked func(value any, stack []byte)

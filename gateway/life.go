@@ -58,10 +58,14 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 		g.dismiss(service)
 		return err
 	}
+	defer func() {
+		if !live.isJoined() { // whatever came in between
+			g.registry.leave(live)
+			g.dismiss(service)
+		}
+	}()
 	client, err := g.enter(claims, n)
 	if err != nil {
-		g.registry.leave(live)
-		g.dismiss(service)
 		return err
 	}
 	cancel()
@@ -166,10 +170,13 @@ func (g *Gateway) relay(a *Attempt, live *live, client, service tunnel.Stream) {
 		limits.Idle = dnsIdle
 	}
 	live.gateway, live.attempt, live.opened = g, a, time.Now()
-	t := g.config.Relays.Join(client, service, limits)
-	live.join(t)
-	live.awaitExpiry(endOf(a.Claims, g.config.Now()))
-	t.Run(live)
+	g.config.Relays.Run(client, service, limits, live)
+}
+
+// Joined is told before the first byte moves.
+func (l *live) Joined(t tunnel.Tunnel) {
+	l.join(t)
+	l.awaitExpiry(endOf(l.attempt.Claims, l.gateway.config.Now()))
 }
 
 // Ended is told when the tunnel is over, and accounts for it.

@@ -80,6 +80,13 @@ func (l *live) join(t tunnel.Tunnel) {
 	}
 }
 
+// isJoined tells whether the tunnel has begun, so that its end will be told.
+func (l *live) isJoined() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tunnel != nil
+}
+
 // ended is the cause, or "" for a tunnel that ended by itself.
 func (l *live) ended() Ended {
 	l.mu.Lock()

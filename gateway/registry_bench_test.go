@@ -80,13 +80,11 @@ func BenchmarkCutLoopback(b *testing.B) {
 					client, device := tcpPair(b, listener)
 					far = append(far, away, device)
 					l := mustEnter(b, &r, benchClaims("victim", i), service)
-					t := relays.Join(client, service, tunnel.Limits{})
-					l.join(t)
 					running.Add(1)
-					t.Run(onEnd(func() {
+					relays.Run(client, service, tunnel.Limits{}, onEnd{l, func() {
 						r.leave(l)
 						running.Done()
-					}))
+					}})
 				}
 				began := time.Now()
 				b.StartTimer()
@@ -106,9 +104,13 @@ func BenchmarkCutLoopback(b *testing.B) {
 	}
 }
 
-type onEnd func()
+type onEnd struct {
+	live  *live
+	ended func()
+}
 
-func (f onEnd) Ended(tunnel.Result) { f() }
+func (e onEnd) Joined(t tunnel.Tunnel) { e.live.join(t) }
+func (e onEnd) Ended(tunnel.Result)    { e.ended() }
 
 // endByWalking is what a registry without an index would do.
 func endByWalking(r *registry, authority string, v *ticket.Revocation, now time.Time) int {

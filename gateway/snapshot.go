@@ -19,10 +19,6 @@ type Snapshot struct {
 	Resolver Resolver
 	// DNS serves devices at [DeviceDNS]; nil: it is not offered.
 	DNS DNS
-	// Upstream is the way to the services, and counts what is connected. It is the
-	// same one as long as the gateway runs, or its counts begin anew; nil: there is
-	// nothing to set or count.
-	Upstream *Upstream
 	// Since is when the policies came into force; for explanations.
 	Since time.Time
 	// Catalogue has addresses that stand for a name whatever it resolves to, if

@@ -146,7 +146,7 @@ func (g *Gateway) hungUp(from, to netip.AddrPort) {
 	if !to.IsValid() {
 		return
 	}
-	if u := g.force.Load().Upstream; u != nil {
+	if u := g.config.Upstream; u != nil {
 		u.ports.leave(pair{from.Addr(), to})
 	}
 }
@@ -154,7 +154,7 @@ func (g *Gateway) hungUp(from, to netip.AddrPort) {
 // Ports tells of the ports that are in use towards services, the fullest pairs of
 // source and service first, and of no more than a hundred.
 func (g *Gateway) Ports() []PortUse {
-	u := g.force.Load().Upstream
+	u := g.config.Upstream
 	if u == nil {
 		return nil
 	}

@@ -50,11 +50,11 @@ func service(t testing.TB) netip.AddrPort {
 
 // dialling is a gateway as far as it dials, and a trial that found addresses good.
 func dialling(up *Upstream, port uint16, good ...netip.Addr) (*Gateway, *trial) {
-	g := &Gateway{config: Config{Dialer: net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+	g := &Gateway{config: Config{Upstream: up, Dialer: net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
 	}}}}
 	rules := policy.NewAddressRules(policy.AddressConfig{Pinned: map[string][]netip.Addr{"mail.example.com": {here, second}}})
-	force := &inForce{Snapshot: Snapshot{Upstream: up}}
+	force := &inForce{}
 	force.address.Store(rules)
 	g.force.Store(force)
 	t := newTrial(force, Ask{Host: policy.Host{Name: "mail.example.com"}, Port: port})

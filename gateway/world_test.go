@@ -141,6 +141,8 @@ type options struct {
 	serve    func(net.Conn) // what the service does; nil echoes
 	source   func(follow.Source) follow.Source
 	dialer   net.Dialer
+	upstream *gateway.Upstream
+	opened   func(*gateway.Attempt)
 	panicked func(tunnel.Peer, any, []byte) // nil: a panic ends the test
 	defect   func(any, []byte)              // likewise, beside the tunnel's own goroutine
 }
@@ -267,12 +269,16 @@ func (w *world) startGateway(o options) {
 	}
 	relays, err := tunnel.NewRelays(tunnel.RelaysHooks{Panicked: o.defect})
 	must(w.t, err)
+	if o.opened == nil {
+		o.opened = func(a *gateway.Attempt) { w.opened <- a }
+	}
 	w.gateway, err = gateway.New(gateway.Config{
+		Upstream: o.upstream,
 		Redeemer: follower, Relays: relays, Relay: o.relay, FailuresPerMinute: o.failures, Now: w.clock.now, Dialer: o.dialer,
 		Snapshot: w.snapshot(strings.NewReplacer("PORT", w.service, "OWN", ownPort).Replace(o.list), own),
 		Hooks: gateway.Hooks{
 			Refused:  func(a *gateway.Attempt, r *tunnel.Refusal) { w.refused <- refusal{a, r} },
-			Opened:   func(a *gateway.Attempt) { w.opened <- a },
+			Opened:   o.opened,
 			Closed:   func(a *gateway.Attempt, of *gateway.Account) { w.accounts <- account{a, of} },
 			Panicked: o.defect,
 		},

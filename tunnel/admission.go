@@ -35,7 +35,7 @@ type visitor struct {
 	server   *Server
 	serving  *sync.WaitGroup         // of the Serve that it came through
 	conn     net.Conn                // nil once the tunnel is leased
-	cancel   context.CancelCauseFunc // of what serves it; likewise
+	cancel   context.CancelCauseFunc // of what serves it; likewise, and only then: shed may be about to call it
 	source   netip.Addr
 	accepted time.Time
 
@@ -80,25 +80,6 @@ func sourceAddr(remote net.Addr) netip.Addr {
 func (v *visitor) close() {
 	v.cancel(nil)
 	_ = v.conn.Close()
-}
-
-// lease makes t the one to end, in place of the connection: it goes on without the
-// goroutine that served it so far. What set-up needed is let go of.
-func (v *visitor) lease(t Tunnel) {
-	s := v.server
-	v.serving.Add(1)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	v.conn, v.tunnel = nil, t
-	if s.state == stateClosed {
-		go t.Abort() // who closed the server has not seen it
-	}
-}
-
-// over is told when a leased tunnel has ended.
-func (v *visitor) over() {
-	v.server.leave(v)
-	v.serving.Done()
 }
 
 // end ends what the visitor has, without waiting. Called with the server's mu held.

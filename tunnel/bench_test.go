@@ -161,8 +161,9 @@ func startOurs(t testing.TB, records Records) string {
 // dialingHandler lets in whoever knows the password, to wherever they want.
 type dialingHandler struct{ relays *Relays }
 
-// Ended satisfies Ender.
-func (dialingHandler) Ended(Result) {}
+// Joined and Ended satisfy Ender.
+func (dialingHandler) Joined(Tunnel) {}
+func (dialingHandler) Ended(Result)  {}
 
 func (h dialingHandler) ServeTunnel(ctx context.Context, n Negotiation) {
 	credential, err := n.Credential(ctx)
@@ -189,7 +190,7 @@ func (h dialingHandler) ServeTunnel(ctx context.Context, n Negotiation) {
 		_ = service.Close()
 		return
 	}
-	h.relays.Join(client, service.(*net.TCPConn), Limits{}).Run(h)
+	h.relays.Run(client, service.(*net.TCPConn), Limits{}, h)
 }
 
 // The bulk service reads a command, D or U and eight bytes of length, and sends

@@ -89,24 +89,34 @@ type directCodec struct {
 	// failed is what the layer found wrong, which the client is told.
 	failed error
 	// part is the beginning of a record whose rest has not come.
-	part  *[record.MaxRecord]byte
-	nPart int
+	part []byte // of one of the pools; or nil
 }
 
-var parts = sync.Pool{New: func() any { return new([record.MaxRecord]byte) }}
+// Most parts are a header and little more, of a phone that lost its coverage.
+const smallPart = 1 << 10
 
+var (
+	smallParts = sync.Pool{New: func() any { return new([smallPart]byte) }}
+	parts      = sync.Pool{New: func() any { return new([record.MaxRecord]byte) }}
+)
+
+// keep makes b the part.
 func (c *directCodec) keep(b []byte) {
+	old := c.part
 	switch {
-	case len(b) == 0 && c.part != nil:
-		parts.Put(c.part)
+	case len(b) == 0:
 		c.part = nil
-	case len(b) > 0 && c.part == nil:
-		c.part = parts.Get().(*[record.MaxRecord]byte)
+	case len(b) <= smallPart:
+		c.part = smallParts.Get().(*[smallPart]byte)[:len(b)]
+	default:
+		c.part = parts.Get().(*[record.MaxRecord]byte)[:len(b)]
 	}
-	if c.part != nil {
-		c.nPart = copy(c.part[:], b)
-	} else {
-		c.nPart = 0
+	copy(c.part, b)
+	switch cap(old) {
+	case smallPart:
+		smallParts.Put((*[smallPart]byte)(old[:smallPart]))
+	case record.MaxRecord:
+		parts.Put((*[record.MaxRecord]byte)(old[:record.MaxRecord]))
 	}
 }
 
@@ -143,9 +153,7 @@ func (c *directCodec) fetch(client *socket, large bool) (*load, error) {
 		return l, nil
 	}
 	l := takeLoad(large)
-	if c.part != nil {
-		l.end = copy(l.buf, c.part[:c.nPart])
-	}
+	l.end = copy(l.buf, c.part)
 	n, err := client.read(l.buf[l.end : l.end+l.room()])
 	if err == io.EOF && l.end > 0 {
 		err = io.ErrUnexpectedEOF
@@ -250,7 +258,8 @@ func (c *directCodec) rest() {
 }
 
 func (c *directCodec) end(l *load) error {
-	l.add(0, len(c.layer.AppendGoodbye(l.buf[:0], c.failed)))
+	from := l.end // behind what else it is owed
+	l.add(from, from+len(c.layer.AppendGoodbye(l.buf[from:from], c.failed)))
 	return nil
 }
 

@@ -9,7 +9,7 @@
 //	n.Credential   what the client presents          ─┐ n.Refuse(err) answers
 //	n.Destination  "good", and where it wants to go   │ in the carrier's words
 //	n.Succeed      "connected", and the Stream       ─┘ at any of these steps
-//	            Relay(stream, service, limits)
+//	            Relays.Run(stream, service, limits, ender)
 //
 // There are two questions, not one, because SOCKS5 answers the credential
 // before it learns the destination. A carrier that learns both at once answers
@@ -38,7 +38,7 @@
 // # While nothing moves
 //
 // A tunnel waits for most of its life, so on Linux it waits with nothing in hand.
-// Relays.Join takes the two descriptors out of Go's connections and lets go of the
+// Relays.Run takes the two descriptors out of Go's connections and lets go of the
 // rest; the tunnel is parked, which takes one struct, a place among the epoll's
 // owners and one among the deadlines, and what its record layer must remember. An
 // event or a deadline starts a goroutine, which does both directions and leaves
@@ -56,9 +56,10 @@
 //
 // # Two ways to end
 //
-// Close says goodbye, for up to 200 ms to a client that does not listen, or once if
-// the tunnel is parked. Abort says nothing, waits for nobody, and has the kernel forget what it has not
-// sent: for tunnels that are revoked, or stalled.
+// Close says goodbye, for up to 200 ms to a client that does not listen. Abort
+// says nothing, waits for nobody, and has the kernel forget what it has not
+// sent: for tunnels that are revoked, or stalled. The goodbye of a parked tunnel is
+// one write that does not wait.
 //
 // # What leaves this package
 //
@@ -72,7 +73,8 @@
 //
 // A stream is served by one goroutine, from handshake to the handler's return,
 // which is one of a crew's that have grown their stacks. Relays have one that waits
-// for events, and one for each tunnel that moves something at the moment. Relay
+// for events, one that deadlines are told on, and one for each tunnel that moves
+// something at the moment. Relay
 // adds one for the other direction, and both have names that a stack dump shows:
 // copyUp and copyDown. All of a tunnel's are gone, or about to be, when its Ender is
 // told; everything is gone when Serve, and then Relays.Close, have returned.

@@ -19,6 +19,7 @@ type flow struct {
 	ended   bool          // nothing more comes
 	told    bool          // the receiver has been told so, or it is in the load
 	over    bool          // and has taken it, or takes nothing any more
+	failed  error         // why it takes nothing any more; nil mostly
 }
 
 func (t *parked) from(f *flow) *socket {
@@ -181,7 +182,7 @@ func (t *parked) writeFailed(f *flow, err error) {
 		reason = ServiceError
 	}
 	t.ending.note(reason, err)
-	f.over = true
+	f.over, f.failed = true, err
 	t.halfClosed()
 }
 

@@ -66,6 +66,7 @@ type Peer struct {
 	ServerName  string // SNI as SafeText; "" if none was sent
 	ALPN        string // negotiated; "" or ALPN
 	Resumed     bool   // the session was resumed, which grants nothing
+	Direct      bool   // our own record layer carries it, not crypto/tls's
 
 	Accepted time.Time // when the connection was accepted
 	Deadline time.Time // when set-up must be over; Succeed fails after it

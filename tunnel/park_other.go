@@ -3,4 +3,4 @@
 package tunnel
 
 // park is for systems with epoll.
-func (r *Relays) park(_, _ Stream, _ Limits) Tunnel { return nil }
+func (r *Relays) park(_, _ Stream, _ Limits) joined { return nil }

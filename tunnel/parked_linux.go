@@ -43,7 +43,7 @@ const (
 //
 //	           ┌─────── Ready, Due: a goroutine is started ───────┐
 //	           │                                                  ▼
-//	Run ──► waiting ◄── nothing left to do, and no event since ── running
+//	run ──► waiting ◄── nothing left to do, and no event since ── running
 //	           │                                                  │ both directions over,
 //	           └───────────────── Abort ────────┐                 │ a fault, a limit
 //	                                            ▼                 ▼
@@ -60,10 +60,11 @@ type parked struct {
 	state  atomic.Uint32
 	relays *Relays
 	due    deadline.Entry
+	start  func() // pump, made a function once: go t.pump() would each time
 
 	mu       sync.Mutex // held while running; guards the rest
 	over     bool       // descriptors are closed
-	progress bool       // bytes were read, or written
+	progress bool       // bytes were written, or found
 	limits   Limits
 	last     time.Duration // when a byte moved
 	half     time.Duration // when a direction ended; zero: none has
@@ -75,7 +76,7 @@ type parked struct {
 	up       flow
 	down     flow
 	ending   ending
-	ender    Ender    // nil until Run
+	ender    Ender    // nil until run
 	holder   *visitor // whose stream the client's is; nil if it is no server's
 }
 
@@ -90,7 +91,7 @@ type sealed interface {
 }
 
 // park makes a tunnel of two streams that have descriptors, or returns nil.
-func (r *Relays) park(client, service Stream, l Limits) Tunnel {
+func (r *Relays) park(client, service Stream, l Limits) joined {
 	if r.poller == nil {
 		return nil
 	}
@@ -116,19 +117,21 @@ func (r *Relays) park(client, service Stream, l Limits) Tunnel {
 	t.client.fd, t.service.fd = clientFD, serviceFD
 	t.client.writable, t.service.writable = true, true // until a write is not taken
 	t.up.isUp = true
+	t.start = t.pump
 	t.last = r.now()
 	if isSealed {
+		t.codec = secured.unseal()
+		// Last: from here on others may abort it.
 		if t.holder = secured.holder(); t.holder != nil {
 			t.holder.lease(t)
 		}
-		t.codec = secured.unseal()
 	}
 	_, _ = from.Close(), to.Close()
 	return t
 }
 
-// Run registers the tunnel for events and does what can be done at once.
-func (t *parked) Run(e Ender) {
+// run registers the tunnel for events and does what can be done at once.
+func (t *parked) run(e Ender) {
 	t.mu.Lock()
 	t.ender = e
 	if t.over { // aborted before it began
@@ -139,7 +142,8 @@ func (t *parked) Run(e Ender) {
 	var err error
 	t.token, err = t.relays.poller.Add(t, [2]int{t.client.fd, t.service.fd})
 	if err != nil {
-		t.ending.note(ServiceError, err)
+		t.ending.note(Defect, nil) // epoll_ctl(2): memory, or fs.epoll.max_user_watches
+		t.relays.tell(err)
 		t.close(true)
 		t.mu.Unlock()
 		t.settle()
@@ -176,7 +180,7 @@ func (t *parked) Ready(side int, e epoll.Events) {
 		}
 		if t.state.CompareAndSwap(old, now) {
 			if starts {
-				go t.pump()
+				go t.start()
 			}
 			return
 		}
@@ -212,7 +216,7 @@ const serviceSide = 1
 // Due is called by the queue of deadlines.
 func (t *parked) Due() {
 	if t.state.Or(timeIsUp|running)&running == 0 {
-		go t.pump()
+		go t.start()
 	}
 }
 
@@ -262,8 +266,8 @@ func (t *parked) work() (ended bool) {
 			}
 			busy = t.move(&t.down)
 			busy = t.move(&t.up) || busy
-			if t.progress {
-				steps, t.progress = 0, false
+			if t.progress || t.client.took || t.service.took {
+				steps, t.progress, t.client.took, t.service.took = 0, false, false, false
 			} else if steps > maxSteps {
 				panic("tunnel: a tunnel is busy with nothing")
 			}
@@ -332,9 +336,17 @@ func (t *parked) check() bool {
 // more, and may have been reset since: nobody else would tell. One that has been
 // reset while the other is slow to take what it said before is left alone: servers
 // do that with their last answer.
+//
+// A client that takes nothing any more, and has said the last that it will, is
+// gone: what it wanted of a slow service nobody waits for.
 func (t *parked) checkHung(f *flow) {
-	if from := t.from(f); from.hung && f.over && !t.other(f).over && !t.over {
+	from := t.from(f)
+	switch {
+	case !from.hung || t.over:
+	case f.over && !t.other(f).over:
 		t.fail(f, from.failure())
+	case f.isUp && t.down.failed != nil:
+		t.fail(f, t.down.failed)
 	}
 }
 

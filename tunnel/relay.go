@@ -21,7 +21,7 @@ import (
 // descriptors, without a goroutine or a buffer each while they wait.
 func Relay(client, service Stream, l Limits) Result {
 	r := newRelay(client, service, l)
-	r.run()
+	r.relay()
 	return r.result()
 }
 
@@ -31,6 +31,7 @@ type relay struct {
 	up, down        direction
 	watch           watch
 	ending          ending
+	survive         func(after func()) // a panic of a copying goroutine; nil: the process does not
 }
 
 func newRelay(client, service Stream, l Limits) *relay {
@@ -41,8 +42,8 @@ func newRelay(client, service Stream, l Limits) *relay {
 	return r
 }
 
-// run is the whole of the tunnel's life.
-func (r *relay) run() {
+// relay is the whole of the tunnel's life.
+func (r *relay) relay() {
 	r.watch.start()
 	var up sync.WaitGroup
 	up.Go(r.copyUp)
@@ -52,9 +53,9 @@ func (r *relay) run() {
 	r.cut()
 }
 
-// Run and Abort satisfy Tunnel.
-func (r *relay) Run(e Ender) {
-	r.run()
+// run and Abort satisfy joined.
+func (r *relay) run(e Ender) {
+	r.relay()
 	e.Ended(r.result())
 }
 
@@ -82,8 +83,25 @@ type direction struct {
 	_       [64]byte     // the two directions are written to by two processors
 }
 
-func (r *relay) copyUp()   { r.copy(&r.up) }
-func (r *relay) copyDown() { r.copy(&r.down) }
+func (r *relay) copyUp() {
+	if r.survive != nil {
+		defer r.survive(r.giveUp)
+	}
+	r.copy(&r.up)
+}
+
+func (r *relay) copyDown() {
+	if r.survive != nil {
+		defer r.survive(r.giveUp)
+	}
+	r.copy(&r.down)
+}
+
+// giveUp ends a tunnel that met a defect.
+func (r *relay) giveUp() {
+	r.ending.note(Defect, nil)
+	r.Abort()
+}
 
 // copy moves bytes until src ends or one of the two fails.
 func (r *relay) copy(d *direction) {

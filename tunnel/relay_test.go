@@ -140,12 +140,13 @@ func relaysOf(t testing.TB) *Relays {
 type rig struct {
 	client, service Stream // the far ends
 	nearC, nearS    Stream // what is relayed
-	tunnel          Tunnel
+	tunnel          joined
 	done            chan Result
 	result          func() Result // waits once, and remembers
 }
 
-// Ended satisfies Ender.
+// Joined and Ended satisfy Ender.
+func (r *rig) Joined(Tunnel)       {}
 func (r *rig) Ended(result Result) { r.done <- result }
 
 func startRig(t testing.TB, k kind, l Limits) *rig {
@@ -159,14 +160,14 @@ func startRig(t testing.TB, k kind, l Limits) *rig {
 	}
 	r.result = sync.OnceValue(func() Result { return <-r.done })
 	if k.parked {
-		r.tunnel = relaysOf(t).Join(r.nearC, r.nearS, l)
+		r.tunnel = relaysOf(t).join(r.nearC, r.nearS, l)
 		if _, ok := r.tunnel.(*relay); ok {
 			t.Fatal("was not parked")
 		}
 	} else {
 		r.tunnel = newRelay(r.nearC, r.nearS, l)
 	}
-	go r.tunnel.Run(r)
+	go r.tunnel.run(r)
 	t.Cleanup(func() {
 		_ = r.client.Close()
 		_ = r.service.Close()

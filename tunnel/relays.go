@@ -10,27 +10,40 @@ import (
 	"github.com/sallyport/sallyport/tunnel/internal/epoll"
 )
 
-// Tunnel is a client's stream and a service's, joined. Run is called once; Abort
-// any time, by anybody.
+// Tunnel is a client's stream and a service's, joined.
 type Tunnel interface {
-	// Run moves bytes as Relay does. It may return before the tunnel is over:
-	// Ended is called then, once, and both streams are closed when it is.
-	Run(Ender)
 	// Abort ends the tunnel at once, as the function of that name does a
-	// stream: when it returns nothing moves any more.
+	// stream: when it returns nothing moves any more. Anybody may call it, at any
+	// time.
 	Abort()
 }
 
-// Ender is told of a tunnel's end, on a goroutine of its own, or on Run's.
-type Ender interface{ Ended(Result) }
+// Ender is told of a tunnel's beginning and end, each once.
+type Ender interface {
+	// Joined is told before the first byte moves, on Run's goroutine. Whoever
+	// wants to end the tunnel has to remember it; the streams are of no more use.
+	Joined(Tunnel)
+	// Ended is told when the tunnel is over and both streams are closed: on a
+	// goroutine of the tunnel's, or on Run's.
+	Ended(Result)
+}
+
+// joined is a tunnel that has not begun yet.
+type joined interface {
+	Tunnel
+	run(Ender)
+}
 
 // RelaysHooks tell what no tunnel's account does. Each may be nil.
 type RelaysHooks struct {
 	// Panicked is told of a defect in a goroutine that moved bytes; only its
 	// tunnel is lost then. With no hook the panic goes on and ends the process.
 	Panicked func(value any, stack []byte)
+	// Unwatched is told that the kernel does not watch one more tunnel, which is
+	// lost: for want of memory, or by fs.epoll.max_user_watches (epoll(7)).
+	Unwatched func(error)
 	// Failed is told that waiting tunnels cannot be woken any more: the kernel
-	// refused to say which. It means a defect.
+	// refused to say which. It means a defect, and whoever is told has to end them.
 	Failed func(error)
 }
 
@@ -49,12 +62,8 @@ type Relays struct {
 // NewRelays starts what wakes tunnels. Close ends it.
 func NewRelays(hooks RelaysHooks) (*Relays, error) {
 	r := &Relays{hooks: hooks, began: time.Now()}
-	failed := hooks.Failed
-	if failed == nil {
-		failed = func(error) {}
-	}
 	var err error
-	r.poller, err = epoll.New(failed)
+	r.poller, err = epoll.New(hooks.Failed)
 	if errors.Is(err, epoll.ErrUnsupported) {
 		return r, nil
 	}
@@ -69,12 +78,29 @@ func (r *Relays) Close() error {
 	return r.poller.Close()
 }
 
-// Join makes a tunnel of two streams, which are its own from here on.
-func (r *Relays) Join(client, service Stream, l Limits) Tunnel {
+// Run makes a tunnel of two streams, and moves bytes between them as Relay does. It
+// may return long before the tunnel is over.
+func (r *Relays) Run(client, service Stream, l Limits, e Ender) {
+	t := r.join(client, service, l)
+	e.Joined(t)
+	t.run(e)
+}
+
+// join makes a tunnel of two streams, which are its own from here on.
+func (r *Relays) join(client, service Stream, l Limits) joined {
 	if t := r.park(client, service, l); t != nil {
 		return t
 	}
-	return newRelay(client, service, l)
+	t := newRelay(client, service, l)
+	t.survive = r.survive
+	return t
+}
+
+// tell says what keeps a tunnel from being woken.
+func (r *Relays) tell(err error) {
+	if r.hooks.Unwatched != nil {
+		r.hooks.Unwatched(err)
+	}
 }
 
 // now is the clock that limits go by; it is never zero.

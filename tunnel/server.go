@@ -212,7 +212,7 @@ func (s *Server) accept(ctx context.Context, call *serveCall, crew *crew, runnin
 // serveConn is the whole life of a connection that was admitted, or all of it up
 // to where its tunnel needs no goroutine any more.
 func (s *Server) serveConn(ctx context.Context, v *visitor) {
-	defer s.part(v)
+	defer s.part(v, v.cancel)
 
 	peer := s.meet(v)
 	w := newWire(v.conn)
@@ -236,10 +236,9 @@ func (s *Server) serveConn(ctx context.Context, v *visitor) {
 
 // part is the end of a connection, unless its tunnel has been leased to somebody
 // who tells its end.
-func (s *Server) part(v *visitor) {
+func (s *Server) part(v *visitor, cancel context.CancelCauseFunc) {
 	s.mu.Lock()
-	leased, cancel := v.tunnel != nil, v.cancel
-	v.cancel = nil // it holds the context
+	leased := v.tunnel != nil
 	s.mu.Unlock()
 	cancel(nil)
 	if !leased {
@@ -280,6 +279,7 @@ func (s *Server) shakeHands(ctx context.Context, peer *Peer, w *wire) (clientStr
 	if !taken {
 		return newTLSStream(secured, w, s.config.MaxPreAuthBytes), nil
 	}
+	peer.Direct = true
 	return newDirectStream(record.NewConn(w, layer, ahead), w, s.config.MaxPreAuthBytes), nil
 }
 

@@ -17,6 +17,7 @@ type socket struct {
 	readable bool // a read may find something
 	writable bool // a write may be taken
 	hung     bool // the peer has ended its direction, or all of it: read on to see
+	took     bool // bytes were read since somebody looked
 }
 
 // take duplicates a connection's descriptor and lets go of the connection, with
@@ -73,6 +74,7 @@ func (s *socket) readOutcome(n, room int, err error) (int, error) {
 	case n < room && !s.hung:
 		s.readable = false
 	}
+	s.took = true
 	return n, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,13 +67,6 @@ func (e *entrance) open() {
 	e.in.releaseIfEmpty()
 	e.wire.open()
 }
-
-func (e *entrance) below() *net.TCPConn {
-	tcp, _ := e.wire.Conn.(*net.TCPConn) // what wraps one may do more than that
-	return tcp
-}
-
-func (e *entrance) holder() *visitor { return e.owner }
 
 // Abort cuts the connection below; see the function of that name. TLS is not
 // asked, since somebody may hold its locks while he waits for the peer: whoever
@@ -287,17 +279,6 @@ func (a *ahead) orRead(src io.Reader, p []byte) (int, error) {
 		return a.take(p), nil
 	}
 	return src.Read(p)
-}
-
-// rest takes all that came ahead.
-func (a *ahead) rest() []byte {
-	if !a.held() {
-		return nil
-	}
-	b := slices.Clone(a.buf[a.r:a.w])
-	a.r = a.w
-	a.releaseIfEmpty()
-	return b
 }
 
 // releaseIfEmpty gives the buffer back. It has seen a password.

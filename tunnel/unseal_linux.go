@@ -1,5 +1,28 @@
 package tunnel
 
+import (
+	"net"
+	"slices"
+)
+
+func (e *entrance) below() *net.TCPConn {
+	tcp, _ := e.wire.Conn.(*net.TCPConn) // what wraps one may do more than that
+	return tcp
+}
+
+func (e *entrance) holder() *visitor { return e.owner }
+
+// rest takes all that came ahead.
+func (a *ahead) rest() []byte {
+	if !a.held() {
+		return nil
+	}
+	b := slices.Clone(a.buf[a.r:a.w])
+	a.r = a.w
+	a.releaseIfEmpty()
+	return b
+}
+
 // unseal exchanges the connection below crypto/tls for one in memory.
 func (s *tlsStream) unseal() codec {
 	c := &stdCodec{conn: s.Conn, early: s.in.rest(), fresh: true}

@@ -32,7 +32,7 @@ var house = map[string]struct {
 	"sta/follow":               {[]string{"sta/revlog", "sta/ticket"}, "a gateway's side of an authority must work across the network, so it may not reach into one"},
 	"tunnel/socks":             {nil, "a wire format needs nobody"},
 	"tunnel/deadline":          {nil, "a queue does not know what waits in it"},
-	"tunnel/record":            {nil, "what is to be reviewed in an hour may lean on the standard library alone"},
+	"tunnel/record":            {nil, "what is to be reviewed in an hour may lean on the standard library and its ChaCha20 alone"},
 	"tunnel/internal/epoll":    {nil, "what wakes tunnels does not know what they are"},
 	"tunnel":                   {[]string{"tunnel/deadline", "tunnel/internal/epoll", "tunnel/record", "tunnel/socks"}, "carriers know nothing of tickets and policy"},
 	"splitdns":                 {[]string{"splitdns/internal/wire", "splitdns/stub", "splitdns/upstream"}, "names are resolved alike whoever asks"},

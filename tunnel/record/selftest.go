@@ -2,12 +2,16 @@ package record
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"sync"
 	"time"
 )
@@ -21,30 +25,24 @@ const selfTestName = "selftest.invalid"
 // SelfTest tells whether this package and the crypto/tls that it was built with
 // agree, so that a process can find out before it takes over any connection. For
 // each suite a known answer, and a round trip through both sides; and handshakes
-// of crypto/tls's in memory, with cert on both sides: with a client certificate
+// of crypto/tls's in memory, with a certificate of the moment: with a client's
 // and without, full and resumed, each taken over by the server, with data and a
 // KeyUpdate both ways and both goodbyes. The suite of those is what crypto/tls
 // prefers on this machine: for TLS 1.3 it lets nobody choose.
 //
-// It takes some milliseconds, most of them cert's signatures.
-func SelfTest(cert tls.Certificate) error {
+// It takes some milliseconds, most of them signatures.
+func SelfTest() error {
 	for _, known := range knownAnswers {
 		if err := known.check(); err != nil {
 			return fmt.Errorf("record: self-test of %s: %w", tls.CipherSuiteName(known.suite), err)
 		}
 	}
-	leaf := cert.Leaf
-	if leaf == nil {
-		if len(cert.Certificate) == 0 {
-			return errors.New("record: self-test: no certificate")
-		}
-		var err error
-		if leaf, err = x509.ParseCertificate(cert.Certificate[0]); err != nil {
-			return fmt.Errorf("record: self-test: %w", err)
-		}
+	cert, err := selfTestCertificate()
+	if err != nil {
+		return fmt.Errorf("record: self-test: %w", err)
 	}
 	for _, ask := range []tls.ClientAuthType{tls.NoClientCert, tls.RequireAnyClientCert} {
-		client, server := selfTestConfigs(cert, leaf, ask)
+		client, server := selfTestConfigs(cert, ask)
 		for _, resumed := range []bool{false, true} {
 			if err := selfTestOnce(client, server, resumed); err != nil {
 				return fmt.Errorf("record: self-test with crypto/tls (%v, resumed %t): %w", ask, resumed, err)
@@ -52,6 +50,24 @@ func SelfTest(cert tls.Certificate) error {
 		}
 	}
 	return nil
+}
+
+func selfTestCertificate() (cert tls.Certificate, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return cert, err
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{selfTestName},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return cert, err
+	}
+	leaf, err := x509.ParseCertificate(der)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, err
 }
 
 // knownAnswers are what another implementation made: "sallyport", the second
@@ -132,21 +148,18 @@ func openAll(l *Layer, records []byte) (data []byte, err error) {
 
 // selfTestConfigs make no statement about cert's name, issuer and time: that it
 // has a key is enough, since both ends are ours and in memory.
-func selfTestConfigs(cert tls.Certificate, leaf *x509.Certificate, ask tls.ClientAuthType) (client, server *tls.Config) {
-	during := leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 2)
+func selfTestConfigs(cert tls.Certificate, ask tls.ClientAuthType) (client, server *tls.Config) {
 	client = &tls.Config{
 		Certificates:       []tls.Certificate{cert},
 		ClientSessionCache: tls.NewLRUClientSessionCache(1),
 		InsecureSkipVerify: true,
 		MinVersion:         tls.VersionTLS13,
 		ServerName:         selfTestName,
-		Time:               func() time.Time { return during },
 	}
 	server = &tls.Config{
 		Certificates: []tls.Certificate{cert},
 		ClientAuth:   ask,
 		MinVersion:   tls.VersionTLS13,
-		Time:         client.Time,
 	}
 	server.SetSessionTicketKeys([][32]byte{{1}}) // of a server that nobody can reach
 	return client, server

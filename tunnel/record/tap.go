@@ -131,20 +131,22 @@ func (t *Tap) Write(p []byte) (int, error) {
 // read or written since, and gives what was read from below behind it. The
 // tls.Conn must not be used any more, and cannot: the Tap fails it.
 //
-// ok is false if there is nothing to take: another version than TLS 1.3, a
-// suite that is not Supported, or no secrets, because KeyLog was not where
-// crypto/tls wrote to. Nothing has been consumed then, the Tap has forgotten the
+// ok is false if there is nothing to take: another version than TLS 1.3, or a
+// suite that is not Supported. Nothing has been consumed then, the Tap has forgotten the
 // secrets and passes everything through, and the tls.Conn is as good as before.
 // That is also so when there is an error: ErrUnproven, if the last records are
-// not what they are where a handshake ends.
+// not what they are where a handshake ends, or the secrets were not written to
+// KeyLog, or not as we know them.
 func (t *Tap) Take(side Side, state *tls.ConnectionState, l *Layer) (ahead []byte, ok bool, err error) {
 	defer t.forget()
 	t.state = passing
 	switch {
 	case !state.HandshakeComplete:
 		return nil, false, errUnfinished
-	case state.Version != tls.VersionTLS13, !Supported(state.CipherSuite), !t.log.complete():
+	case state.Version != tls.VersionTLS13, !Supported(state.CipherSuite):
 		return nil, false, nil
+	case !t.log.complete():
+		return nil, false, ErrUnproven
 	}
 	s, _ := suiteOf(state.CipherSuite)
 	written, err := t.prove(s, side)
@@ -161,6 +163,13 @@ func (t *Tap) Take(side Side, state *tls.ConnectionState, l *Layer) (ahead []byt
 		t.drop()
 	}
 	return ahead, true, nil
+}
+
+// Leave is Take's choice not to: the tls.Conn goes on, through a Tap that has
+// forgotten the secrets and passes everything on.
+func (t *Tap) Leave() {
+	t.state = passing
+	t.forget()
 }
 
 // prove returns how many records have been sent under our traffic secret.

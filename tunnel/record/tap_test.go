@@ -199,8 +199,8 @@ func TestTakeRefuses(t *testing.T) {
 		err    error
 	}{
 		{name: "TLS 1.2", change: func(p *peers) { p.server.MaxVersion = tls.VersionTLS12 }},
-		{name: "no key log", change: func(p *peers) { p.server.KeyLogWriter = io.Discard }},
-		{name: "a malformed log", before: func(_ *testing.T, s *shaken) {
+		{name: "no key log", err: ErrUnproven, change: func(p *peers) { p.server.KeyLogWriter = io.Discard }},
+		{name: "a malformed log", err: ErrUnproven, before: func(_ *testing.T, s *shaken) {
 			io.WriteString(s.serverTap.KeyLog(), "CLIENT_TRAFFIC_SECRET_0 00 00\n")
 		}},
 		{name: "data has been read", err: ErrUnproven, before: func(t *testing.T, s *shaken) {

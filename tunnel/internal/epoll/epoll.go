@@ -24,7 +24,8 @@ const (
 	// (RDHUP), both sides are shut down (HUP), or the connection has failed
 	// (ERR). Bytes that came before may still lie there, so a short read
 	// after it does not mean that the socket is empty: read until the end of
-	// the stream, or an error.
+	// the stream, or an error. It is also said of urgent data (PRI): a read
+	// stops short at its mark, whatever lies behind (tcp(7)).
 	Hangup
 
 	// Broken comes with Hangup when the connection has failed, by a reset for

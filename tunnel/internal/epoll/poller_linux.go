@@ -219,7 +219,7 @@ func (p *Poller) control(f func(epfd int) error) error {
 
 func register(epfd, fd int, t Token) error {
 	return unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{
-		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET,
+		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET,
 		Fd:     int32(t), // the two halves of epoll_data
 		Pad:    int32(t >> 32),
 	})
@@ -238,7 +238,7 @@ func meaning(kernel uint32) Events {
 	if kernel&unix.EPOLLOUT != 0 {
 		e |= Writable
 	}
-	if kernel&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+	if kernel&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLPRI) != 0 {
 		e |= Hangup
 	}
 	if kernel&unix.EPOLLERR != 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/gateway/policy/lint"
 	"github.com/sallyport/sallyport/tunnel"
+	"github.com/sallyport/sallyport/tunnel/record"
 )
 
 // gatewayPart is the part of a node that serves tunnels.
@@ -49,6 +50,7 @@ func (n *Node) startGateway(ctx context.Context, c *config.Config) (*gatewayPart
 		n.log.Warn().Str("event", "certificate_lacks_name").Str("fqdn", c.Gateway.FQDN).
 			Msg("no certificate covers gateway.fqdn: devices will refuse the gateway")
 	}
+	n.checkFiles(c)
 	g.trust.run(ctx, n)
 	g.noteAddresses(ctx, n) // before the first tunnel, which might lead there
 	n.run("own addresses", func() error { return g.watchAddresses(ctx, n) })
@@ -89,7 +91,6 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	snapshot.Upstream = g.upstream
 	g.policies = snapshot.Policies.Snapshot()
 	if g.relays, err = tunnel.NewRelays(n.relaysHooks()); err != nil {
 		return err
@@ -101,7 +102,7 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (err error) {
 	}()
 	g.Gateway, err = gateway.New(gateway.Config{
 		Redeemer: g.trust, Snapshot: snapshot,
-		Relays: g.relays, Relay: tunnel.Limits{Idle: c.Gateway.IdleTimeout},
+		Upstream: g.upstream, Relays: g.relays, Relay: tunnel.Limits{Idle: c.Gateway.IdleTimeout},
 		Hooks: n.tunnelHooks(),
 	})
 	if err != nil {
@@ -112,7 +113,7 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (err error) {
 		Handler:      g.Gateway,
 		SetupTimeout: c.Gateway.SetupTimeout,
 		MaxStreams:   c.Gateway.MaxTunnels,
-		Records:      n.records(c, testRecords),
+		Records:      n.records(c, record.SelfTest),
 		Hooks:        n.carrierHooks(),
 	})
 	return err
@@ -152,7 +153,6 @@ func (g *gatewayPart) use(n *Node, c *config.Config) error {
 	if snapshot.Policies.Snapshot() == g.policies {
 		snapshot.Since = g.since // they are what they were
 	}
-	snapshot.Upstream = g.upstream
 	old := g.names
 	g.file, g.policies, g.since, g.names = c, snapshot.Policies.Snapshot(), snapshot.Since, names
 	g.Use(snapshot)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -29,6 +30,7 @@ func (n *Node) tunnelHooks() gateway.Hooks {
 		Refused: n.refused,
 		Opened: func(a *gateway.Attempt) {
 			e := n.attempt(n.log.Info(), "tunnel_opened", a)
+			e.Str("tls", tls.VersionName(a.Peer.TLSVersion)).Str("layer", layer(a.Peer.Direct))
 			ends(e.Str("policy", a.Policy).Str("snapshot", a.Snapshot).Str("rule", a.Decision.Rule), a)
 			e.Msg("new TCP proxy connection established")
 		},
@@ -44,6 +46,14 @@ func (n *Node) tunnelHooks() gateway.Hooks {
 		},
 		Panicked: n.panicked,
 	}
+}
+
+// layer says whose record layer carries a stream, in the file's words.
+func layer(direct bool) string {
+	if direct {
+		return "direct"
+	}
+	return "std"
 }
 
 // panicked tells of a defect behind a tunnel.
@@ -138,6 +148,12 @@ func (n *Node) carrierHooks() tunnel.Hooks {
 func (n *Node) relaysHooks() tunnel.RelaysHooks {
 	return tunnel.RelaysHooks{
 		Panicked: n.panicked,
+		Unwatched: func(err error) {
+			if n.full.due(time.Now()) {
+				n.log.Error().Str("event", "tunnel_unwatched").Err(err).
+					Msg("the kernel watches no more tunnels: see fs.epoll.max_user_watches")
+			}
+		},
 		Failed: func(err error) {
 			select {
 			case n.failed <- fmt.Errorf("tunnels cannot be woken any more: %w", err):

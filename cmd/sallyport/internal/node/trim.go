@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -26,74 +27,80 @@ const (
 // that when as much again has been allocated, or after minutes: a gateway full of
 // idle tunnels would hold twice its memory for nothing. A collection then takes
 // milliseconds, at a time when nobody waits for them.
+//
+// It also paces the collections of a small heap, unless the operator does, by GOGC.
 func (n *Node) trim(ctx context.Context) error {
-	defer debug.SetGCPercent(debug.SetGCPercent(100)) // as it was, for tests
+	_, paced := os.LookupEnv("GOGC")
+	if !paced {
+		defer debug.SetGCPercent(debug.SetGCPercent(100)) // as it was, for tests
+	}
 	every := time.NewTicker(trimEvery)
 	defer every.Stop()
-	m := newMemory()
+	heap := newHeapStats(readRuntime)
 	for {
-		if percent, changed := m.percent(); changed {
+		if percent, changed := heap.percent(); changed && !paced {
 			debug.SetGCPercent(percent)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-every.C:
-			if m.look() {
+			if heap.look() {
 				debug.FreeOSMemory()
 			}
 		}
 	}
 }
 
-// memory is what the runtime says of itself.
-type memory struct {
-	samples   []metrics.Sample
-	allocated uint64 // at the look before
-	live      uint64 // what the last collection had found in use by then
-	trimmed   uint64 // what had been allocated when memory was given back last
-	set       int    // the percentage that percent said last
+// heapStats is what the runtime says of the heap, and what was made of it.
+type heapStats struct {
+	read      func() (allocated, live uint64) // of the runtime, but in tests
+	allocated uint64                          // at the look before
+	live      uint64                          // what the last collection had found in use by then
+	trimmed   uint64                          // what had been allocated when memory was given back last
+	set       int                             // the percentage that percent said last
 }
 
-func newMemory() *memory {
-	m := &memory{set: 100}
-	for _, name := range []string{
-		"/gc/heap/allocs:bytes",
-		"/gc/heap/live:bytes",
-	} {
-		m.samples = append(m.samples, metrics.Sample{Name: name})
-	}
-	m.read()
-	m.trimmed = m.allocated
-	return m
+func newHeapStats(read func() (allocated, live uint64)) *heapStats {
+	h := &heapStats{read: read, set: 100}
+	h.ask()
+	h.trimmed = h.allocated
+	return h
 }
 
-// read asks anew, and returns how much has been allocated since it did before.
-func (m *memory) read() (since uint64) {
-	metrics.Read(m.samples)
-	before := m.allocated
-	m.allocated, m.live = m.samples[0].Value.Uint64(), m.samples[1].Value.Uint64()
-	return m.allocated - before
+// readRuntime gives what has been allocated in all, and what the last collection
+// found in use.
+func readRuntime() (allocated, live uint64) {
+	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	metrics.Read(samples)
+	return samples[0].Value.Uint64(), samples[1].Value.Uint64()
+}
+
+// ask asks anew, and returns how much has been allocated since it did before.
+func (h *heapStats) ask() (since uint64) {
+	before := h.allocated
+	h.allocated, h.live = h.read()
+	return h.allocated - before
 }
 
 // look tells whether memory is to be given back: the node is calm, and a wave has
 // passed since that was done last.
-func (m *memory) look() bool {
-	since := m.read()
-	if since > trimCalm || m.allocated-m.trimmed < max(trimLeast, m.live/4) {
+func (h *heapStats) look() bool {
+	since := h.ask()
+	if since > trimCalm || h.allocated-h.trimmed < max(trimLeast, h.live/4) {
 		return false
 	}
-	m.trimmed = m.allocated
+	h.trimmed = h.allocated
 	return true
 }
 
 // percent is how much may be allocated until the next collection, in parts of what
 // is in use. To change it stops the process for a moment, so small changes are none.
-func (m *memory) percent() (percent int, changed bool) {
-	percent = int(max(100, heapFloor*100/max(m.live, 1<<20)))
-	if percent*4 > m.set*3 && percent*3 < m.set*4 {
-		return m.set, false
+func (h *heapStats) percent() (percent int, changed bool) {
+	percent = int(max(100, heapFloor*100/max(h.live, 1<<20)))
+	if percent*4 > h.set*3 && percent*3 < h.set*4 {
+		return h.set, false
 	}
-	m.set = percent
+	h.set = percent
 	return percent, true
 }

@@ -1,36 +1,47 @@
 package node
 
-import (
-	"runtime"
-	"testing"
-)
+import "testing"
 
 // TestTrim: memory is given back when a wave has passed, once, and neither in its
 // midst nor for little.
 func TestTrim(t *testing.T) {
-	m := newMemory()
-	if m.look() {
-		t.Error("gave memory back, though there was nothing to give")
+	var allocated, live uint64 = 100 << 20, 64 << 20
+	h := newHeapStats(func() (uint64, uint64) { return allocated, live })
+	for i, step := range []struct {
+		allocates uint64
+		gives     bool
+	}{
+		{0, false},
+		{trimLeast, false}, {0, false}, // less than a quarter of what is in use
+		{64 << 20, false}, {trimCalm + 1, false}, // in its midst
+		{trimCalm, true}, {0, false},
+		{trimCalm, false}, {trimCalm, false},
+	} {
+		allocated += step.allocates
+		if got := h.look(); got != step.gives {
+			t.Errorf("step %d: %v", i, got)
+		}
 	}
-	wave := make([][]byte, 64)
-	for i := range wave {
-		wave[i] = make([]byte, 1<<20)
+	live = 0
+	allocated += trimLeast
+	if h.look(); !h.look() {
+		t.Error("kept the memory of a wave though nothing is in use")
 	}
-	if m.look() {
-		t.Error("gave memory back in the midst of a wave")
-	}
-	runtime.KeepAlive(wave)
-	if !m.look() {
-		t.Error("kept the memory of a wave that had passed")
-	}
-	if m.look() {
-		t.Error("gave memory back twice")
+}
+
+// TestTheRuntimeTells: the runtime knows what it is asked for.
+func TestTheRuntimeTells(t *testing.T) {
+	before, _ := readRuntime()
+	block := make([]byte, 8<<20)
+	after, _ := readRuntime()
+	if after-before < uint64(len(block)) {
+		t.Errorf("%d bytes allocated of %d", after-before, len(block))
 	}
 }
 
 // TestHeapFloor: a small heap is not collected all the time, a large one as ever.
 func TestHeapFloor(t *testing.T) {
-	m := newMemory()
+	h := newHeapStats(func() (uint64, uint64) { return 0, 0 })
 	for _, tt := range []struct {
 		live    uint64
 		percent int
@@ -39,8 +50,8 @@ func TestHeapFloor(t *testing.T) {
 		{0, 1600, true}, {1 << 20, 1600, false}, {4 << 20, 400, true}, {5 << 20, 400, false},
 		{8 << 20, 200, true}, {100 << 20, 100, true}, {1 << 40, 100, false}, {2 << 20, 800, true},
 	} {
-		m.live = tt.live
-		if percent, changed := m.percent(); percent != tt.percent || changed != tt.changed {
+		h.live = tt.live
+		if percent, changed := h.percent(); percent != tt.percent || changed != tt.changed {
 			t.Errorf("%d in use: %d%%, %v", tt.live, percent, changed)
 		}
 	}
