@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -157,7 +158,7 @@ func (t *parked) run(e Ender) {
 }
 
 // Ready is called by the poller.
-func (t *parked) Ready(side int, e epoll.Events) {
+func (t *parked) Ready(side int, e epoll.Events, alone bool) {
 	var bits uint32
 	if e&epoll.Readable != 0 {
 		bits |= clientReadable
@@ -179,7 +180,10 @@ func (t *parked) Ready(side int, e epoll.Events) {
 			now |= running
 		}
 		if t.state.CompareAndSwap(old, now) {
-			if starts {
+			switch {
+			case starts && alone:
+				t.pumpHere()
+			case starts:
 				go t.start()
 			}
 			return
@@ -238,31 +242,59 @@ func (t *parked) Abort() {
 // pump is the goroutine of a tunnel that is not waiting.
 func (t *parked) pump() {
 	t.mu.Lock()
-	ended := t.work()
+	ended, _ := t.work(math.MaxInt)
 	t.mu.Unlock()
 	if ended {
 		t.settle()
 	}
 }
 
-// work moves bytes until none move, and tells whether that was the tunnel's end.
-func (t *parked) work() (ended bool) {
+// fewSteps is what a message and its answer take.
+const fewSteps = 4
+
+// pumpHere does what a message takes on the poller's goroutine, while no other
+// tunnel needs that: to start one of its own, and find it a processor, takes longer.
+// What takes more than that gets one.
+func (t *parked) pumpHere() {
+	if !t.mu.TryLock() {
+		go t.start() // who has it is to hold nobody else up
+		return
+	}
+	ended, more := false, t.up.large || t.down.large
+	if !more {
+		ended, more = t.work(fewSteps)
+	}
+	t.mu.Unlock()
+	switch {
+	case ended:
+		go t.settle()
+	case more:
+		go t.start()
+	}
+}
+
+// work moves bytes until none move, and tells whether that was the tunnel's end; or
+// whether there was more to do than so many steps.
+func (t *parked) work(atMost int) (ended, more bool) {
 	defer t.relays.survive(func() {
 		t.ending.note(Defect, nil)
 		if !t.over {
 			t.close(true)
 		}
-		ended = true
+		ended, more = true, false
 	})
 	for {
 		bits := t.state.Swap(running)
 		if t.over || bits&aborted != 0 {
-			return false // Abort sees to the rest, or has done so
+			return false, false // Abort sees to the rest, or has done so
 		}
 		t.look(bits)
 		for steps, busy := 0, true; busy; steps++ {
 			if t.state.Load()&aborted != 0 {
-				return false
+				return false, false
+			}
+			if atMost--; atMost < 0 {
+				return false, true
 			}
 			busy = t.move(&t.down)
 			busy = t.move(&t.up) || busy
@@ -273,10 +305,10 @@ func (t *parked) work() (ended bool) {
 			}
 		}
 		if t.check() {
-			return true
+			return true, false
 		}
 		if t.state.CompareAndSwap(running, t.awaited()) {
-			return false
+			return false, false
 		}
 	}
 }

@@ -115,7 +115,7 @@ type served struct {
 	handle func(fd int)
 }
 
-func (s *served) Ready(side int, e Events) {
+func (s *served) Ready(side int, e Events, _ bool) {
 	if side == 0 && e&Readable != 0 && e&Hangup == 0 {
 		s.handle(s.fd)
 	}

@@ -31,7 +31,7 @@ type churn struct {
 	told atomic.Int64
 }
 
-func (v *visitor) Ready(side int, e Events) {
+func (v *visitor) Ready(side int, e Events, _ bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.gone {

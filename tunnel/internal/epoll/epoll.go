@@ -48,10 +48,12 @@ func (e Events) String() string {
 // the socket's index in what was given to Add.
 //
 // Ready is called on the poller's goroutine, so never twice at once by one
-// poller. It must not block, for every other tunnel waits meanwhile. It may call
-// Add, Remove and Len, but not Close.
+// poller. It must not block, for every other tunnel waits meanwhile. Alone says
+// that none does at the moment: it was the only event that was found, so to start
+// a goroutine may take longer than what there is to do. It may call Add, Remove
+// and Len, but not Close.
 type Owner interface {
-	Ready(side int, e Events)
+	Ready(side int, e Events, alone bool)
 }
 
 // Token names what was added. The zero Token names nothing.

@@ -188,7 +188,7 @@ func (p *Poller) deliver(events []unix.EpollEvent) bool {
 			return false
 		}
 		if owner != nil {
-			owner.Ready(t.side(), meaning(events[i].Events))
+			owner.Ready(t.side(), meaning(events[i].Events), len(events) == 1)
 		}
 	}
 	return true

@@ -19,7 +19,7 @@ type gate struct {
 	release chan struct{}
 }
 
-func (g *gate) Ready(int, Events) {
+func (g *gate) Ready(int, Events, bool) {
 	g.once.Do(func() { close(g.entered) })
 	<-g.release
 }
@@ -36,7 +36,7 @@ func hold(t *testing.T, p *Poller) (release chan struct{}) {
 // act is an owner that runs a function when bytes come.
 type act func()
 
-func (f act) Ready(_ int, e Events) {
+func (f act) Ready(_ int, e Events, _ bool) {
 	if e&Readable != 0 {
 		f()
 	}
@@ -187,7 +187,7 @@ type pong struct {
 	warm   chan struct{} // closed after 100 rounds of all
 }
 
-func (o *pong) Ready(side int, e Events) {
+func (o *pong) Ready(side int, e Events, _ bool) {
 	if o.closed.Load() {
 		o.late.Add(1)
 	}

@@ -9,7 +9,7 @@ import (
 
 type nobody struct{}
 
-func (*nobody) Ready(int, Events) {}
+func (*nobody) Ready(int, Events, bool) {}
 
 // The table against one that never uses a slot again.
 func TestSlotsAgainstModel(t *testing.T) {

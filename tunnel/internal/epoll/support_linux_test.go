@@ -121,7 +121,7 @@ type event struct {
 // log is an owner that keeps what it is told.
 type log chan event
 
-func (l log) Ready(side int, e Events) { l <- event{side, e} }
+func (l log) Ready(side int, e Events, _ bool) { l <- event{side, e} }
 
 func (l log) next(t testing.TB) event {
 	t.Helper()
@@ -158,7 +158,7 @@ func newBell(t testing.TB, p *Poller) *bell {
 	return b
 }
 
-func (b *bell) Ready(side int, e Events) {
+func (b *bell) Ready(side int, e Events, _ bool) {
 	if side == 0 && e&Readable != 0 {
 		var buf [1]byte
 		if _, err := unix.Read(b.fds[0], buf[:]); err == nil {
