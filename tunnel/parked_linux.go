@@ -290,10 +290,12 @@ func (t *parked) work(atMost int) (ended, more bool) {
 		}
 		t.look(bits)
 		for steps, busy := 0, true; busy; steps++ {
-			if t.state.Load()&aborted != 0 {
+			// One that is over by now is ours to settle: who aborts it finds it so,
+			// and leaves it.
+			if !t.over && t.state.Load()&aborted != 0 {
 				return false, false
 			}
-			if atMost--; atMost < 0 {
+			if atMost--; atMost < 0 && !t.over {
 				return false, true
 			}
 			busy = t.move(&t.down)
