@@ -42,7 +42,9 @@
 // rest; the tunnel is parked, which takes one struct, a place among the epoll's
 // owners and one among the deadlines, and what its record layer must remember. An
 // event or a deadline starts a goroutine, which does both directions and leaves
-// when nothing is left to do; see parked, where the states are drawn. A load, which
+// when nothing is left to do; what a single message takes, while no other tunnel
+// has need of it, is done where the event is heard. See parked, where the states
+// are drawn. A load, which
 // is a buffer and the pieces of it that are still to be written, exists between a
 // read that found something and the write that took it all.
 //
