@@ -16,6 +16,7 @@ var forms = map[tunnel.Presented][]ticket.Form{
 	tunnel.ByPassword:    {ticket.FormHandle, ticket.FormSTA},
 	tunnel.ByToken:       {ticket.FormToken},
 	tunnel.ByDestination: {ticket.FormSTA, ticket.FormHost},
+	tunnel.ByHeader:      {ticket.FormHandle, ticket.FormSTA, ticket.FormToken},
 }
 
 // The names, in TicketData, of a ticket's own destination. The first that the

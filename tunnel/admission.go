@@ -62,14 +62,14 @@ func (s *Server) newVisitor(conn net.Conn, serving *sync.WaitGroup, cancel conte
 }
 
 // sourceAddr is whom a connection is counted with: an IPv4 address or an IPv6
-// /64, which is the least that one customer has; over anything but TCP the zero
-// Addr.
+// /64, which is the least that one customer has; over anything but TCP and UDP the
+// zero Addr.
 func sourceAddr(remote net.Addr) netip.Addr {
-	tcp, ok := remote.(*net.TCPAddr)
+	from, ok := remote.(interface{ AddrPort() netip.AddrPort })
 	if !ok {
 		return netip.Addr{}
 	}
-	addr := tcp.AddrPort().Addr().Unmap()
+	addr := from.AddrPort().Addr().Unmap()
 	if !addr.Is6() {
 		return addr
 	}

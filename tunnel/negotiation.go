@@ -57,8 +57,8 @@ type Stream interface {
 
 // Peer is who dialled, and over what. Its strings are safe to log.
 type Peer struct {
-	Carrier string         // "socks5"
-	Remote  netip.AddrPort // the client; zero over anything but TCP
+	Carrier string         // "socks5", or what another carrier calls itself
+	Remote  netip.AddrPort // the client; zero over anything but TCP and UDP
 	Local   netip.AddrPort // where it reached us
 
 	TLSVersion  uint16 // tls.VersionTLS12 or above
@@ -96,6 +96,8 @@ const (
 	// ByDestination: in place of the name of a destination, at most 255 bytes,
 	// and beginning with a semicolon.
 	ByDestination
+	// ByHeader: a header of HTTP's, at most 4,096 bytes: password or token.
+	ByHeader
 )
 
 // String tells the claimed user, and that there is a secret.

@@ -52,6 +52,11 @@ type Config struct {
 	// MaxPreAuthBytes is how many decrypted bytes are taken from a client whose
 	// credential has not been accepted; zero means DefaultMaxPreAuthBytes.
 	MaxPreAuthBytes int
+	// Web, if there is one, takes the connections whose client speaks HTTP: it has
+	// agreed by ALPN on one of WebProtocols, or on nothing and what it says first
+	// is not SOCKS5. What it returns goes to Handler; nil means that the connection
+	// is over. The context is as ServeTunnel's.
+	Web func(context.Context, *Door) Negotiation
 	// Records says whose TLS 1.3 record layer carries the streams.
 	Records Records
 	// Hooks tell what Handler does not see. Each may be nil.
@@ -147,6 +152,8 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 // accept are waited out, 5 ms to 1 s; only a listener that somebody else closed
 // ends Serve.
 //
+// Connections that l accepts may be Carried.
+//
 // The error is nil after Shutdown or Close, and ctx's cause after its end. A
 // Server may serve several listeners; they share its limits.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
@@ -215,23 +222,42 @@ func (s *Server) serveConn(ctx context.Context, v *visitor) {
 	defer s.part(v, v.cancel)
 
 	peer := s.meet(v)
-	w := newWire(v.conn)
-	stream, err := s.shakeHands(ctx, &peer, w)
-	if err != nil {
-		s.handshakeFailed(ctx, peer, w, err)
+	n := s.greet(ctx, v, &peer)
+	if n == nil {
 		return
 	}
-	stream.belongsTo(v)
-	n := &socksNegotiation{
-		peer:   peer,
-		stream: stream,
-		settle: func() error { return s.settle(v) },
-	}
-	defer n.finish()
+	// Deny is the default; a second refusal does nothing.
+	defer n.Refuse(&Refusal{Label: LabelUnanswered, Text: "the handler gave no answer"})
 	if s.config.Hooks.Panicked != nil {
 		defer s.survive(peer)
 	}
 	s.config.Handler.ServeTunnel(ctx, n)
+}
+
+// greet brings a connection to where its protocol is spoken. There is none to be
+// spoken if it is nil.
+func (s *Server) greet(ctx context.Context, v *visitor, peer *Peer) Negotiation {
+	settle := func() error { return s.settle(v) }
+	if carried, ok := v.conn.(Carried); ok {
+		return carried.Negotiation(Admission{
+			Peer: *peer, MaxPreAuthBytes: s.config.MaxPreAuthBytes,
+			Settle: func() error { return settled(settle) },
+		})
+	}
+	w := newWire(v.conn)
+	stream, err := s.shakeHands(ctx, peer, w)
+	if err != nil {
+		s.handshakeFailed(ctx, *peer, w, err)
+		return nil
+	}
+	stream.belongsTo(v)
+	if s.config.Web != nil {
+		door := &Door{clientStream: stream, ctx: ctx, peer: *peer, settle: settle}
+		if door.isWeb() {
+			return s.config.Web(ctx, door)
+		}
+	}
+	return &socksNegotiation{peer: *peer, stream: stream, settle: settle}
 }
 
 // part is the end of a connection, unless its tunnel has been leased to somebody
@@ -287,11 +313,16 @@ func (s *Server) shakeHands(ctx context.Context, peer *Peer, w *wire) (clientStr
 // connection that is gone already will say so when it is read.
 func (s *Server) meet(v *visitor) Peer {
 	conn := v.conn
-	peer := Peer{Carrier: CarrierSOCKS5, Accepted: v.accepted, Deadline: v.accepted.Add(s.config.SetupTimeout)}
-	_ = conn.SetDeadline(peer.Deadline)
+	deadline := v.accepted.Add(s.config.SetupTimeout)
+	_ = conn.SetDeadline(deadline)
+	if carried, ok := conn.(Carried); ok {
+		peer := carried.Peer()
+		peer.Accepted, peer.Deadline = v.accepted, deadline
+		return peer
+	}
+	peer := Peer{Carrier: CarrierSOCKS5, Accepted: v.accepted, Deadline: deadline}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetKeepAlive(false) // the listener may not be from Listen
-		_ = tcp.SetNoDelay(true)
 	}
 	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		peer.Remote = addr.AddrPort()
@@ -321,10 +352,10 @@ func (s *Server) handshakeFailed(ctx context.Context, peer Peer, w *wire, err er
 	switch refusal.Label {
 	case LabelNotTLS:
 		if w.tellHTTP() {
-			partWith(w, w, badRequest)
+			w.partWith(w, badRequest)
 		}
 	case LabelTLS:
-		partWith(w, w, nil) // crypto/tls has sent its alert; let it arrive
+		w.partWith(w, nil) // crypto/tls has sent its alert; let it arrive
 	}
 }
 

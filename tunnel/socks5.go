@@ -164,40 +164,31 @@ func (n *socksNegotiation) Succeed() (Stream, error) {
 		return nil, errOrder
 	}
 	n.ready = false
-	if err := n.settle(); err != nil {
-		return nil, refuse(context.Background(), "answering the request", err)
+	if err := settled(n.settle); err != nil {
+		return nil, err
 	}
 	n.stage = stageOver
-	_, err := n.stream.Write(socks.Succeeded.Append(nil))
-	if err == nil {
-		err = n.stream.SetDeadline(time.Time{})
-	}
-	if err != nil {
-		_ = n.stream.Close()
-		return nil, refuse(context.Background(), "answering the request", err)
-	}
-	n.stream.open()
-	return n.stream, nil
+	return opened(n.stream, socks.Succeeded.Append(nil))
 }
 
-// interruptedBy lets ctx end what is being read; the returned function undoes
-// it. The deadline that ctx moved is put back, so that a step which was
-// interrupted too late to fail leaves no trace.
+// interruptedBy lets ctx end what is being read; the returned function undoes it.
 func (n *socksNegotiation) interruptedBy(ctx context.Context) func() {
+	return interrupt(ctx, n.stream, n.peer.Deadline)
+}
+
+// interrupt lets ctx end a read; the returned function undoes it. The deadline that
+// ctx moved is put back, so that a step which was interrupted too late to fail leaves
+// no trace.
+func interrupt(ctx context.Context, s Stream, deadline time.Time) func() {
 	moved := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(moved)
-		_ = n.stream.SetReadDeadline(time.Unix(1, 0))
+		_ = s.SetReadDeadline(time.Unix(1, 0))
 	})
 	return func() {
 		if !stop() {
 			<-moved
-			_ = n.stream.SetReadDeadline(n.peer.Deadline)
+			_ = s.SetReadDeadline(deadline)
 		}
 	}
-}
-
-// finish refuses what a handler left without a word. Deny is the default.
-func (n *socksNegotiation) finish() {
-	n.Refuse(&Refusal{Label: LabelUnanswered, Text: "the handler gave no answer"})
 }

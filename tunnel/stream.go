@@ -147,8 +147,8 @@ func (s *tlsStream) Close() error {
 	return s.Conn.Close()
 }
 
-func (s *tlsStream) refuse(last []byte)    { partWith(s, s.wire, last) }
-func (s *directStream) refuse(last []byte) { partWith(s, s.wire, last) }
+func (s *tlsStream) refuse(last []byte)    { s.wire.partWith(s, last) }
+func (s *directStream) refuse(last []byte) { s.wire.partWith(s, last) }
 
 // Abort is entrance's, on both.
 func (s *tlsStream) Abort()    { s.entrance.Abort() }
@@ -174,6 +174,10 @@ func Abort(s Stream) {
 
 // abortConn closes a connection as Abort does a stream.
 func abortConn(conn net.Conn) {
+	if other, ok := conn.(interface{ Abort() }); ok {
+		other.Abort()
+		return
+	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
@@ -184,13 +188,12 @@ func abortConn(conn net.Conn) {
 // them. A close with bytes unread makes the kernel send a reset, and a reset
 // that overtakes the answer robs the client of it; so our direction is ended,
 // and what the client still sends is read for a while.
-func partWith(s Stream, w *wire, last []byte) {
+func partWith(s Stream, end func(), last []byte) {
 	// Cutting the connection bounds all of it, whatever deadlines the layers
 	// above set for themselves.
-	cut := time.AfterFunc(lingerBound, func() { _ = w.Conn.Close() })
+	cut := time.AfterFunc(lingerBound, end)
 	defer cut.Stop()
 	_ = s.SetDeadline(time.Now().Add(lingerBound))
-	w.left = lingerBytes
 	var err error
 	if len(last) > 0 {
 		_, err = s.Write(last)
@@ -199,7 +202,7 @@ func partWith(s Stream, w *wire, last []byte) {
 		err = s.CloseWrite()
 	}
 	if err == nil {
-		_, _ = io.Copy(io.Discard, s)
+		_, _ = io.CopyN(io.Discard, s, lingerBytes)
 	}
 	_ = s.Close()
 }
@@ -235,6 +238,16 @@ func (a *ahead) Read(p []byte) (int, error) {
 	n := copy(p, a.buf[a.r:a.w])
 	a.r += n
 	return n, nil
+}
+
+// peek gives the next byte and leaves it there.
+func (a *ahead) peek() (byte, error) {
+	if a.r == a.w {
+		if err := a.fill(); err != nil {
+			return 0, err
+		}
+	}
+	return a.buf[a.r], nil
 }
 
 func (a *ahead) fill() error {

@@ -17,9 +17,10 @@ const ALPN = "sallyport/1"
 //   - No session tickets under TLS 1.2, where one key opens all recorded
 //     sessions. Under 1.3 they stay: each resumption has a key exchange of its
 //     own. There is no 0-RTT, since crypto/tls has none over TCP.
-//   - ALPN is answered if the client offers ours, and otherwise left out:
-//     TLS lets a server that names no protocol accept any client, where one
-//     that names some must refuse the rest. base's own NextProtos are ignored.
+//   - ALPN is answered if the client offers ours, or one of the protocols beside
+//     it, the earlier one first; and otherwise left out: TLS lets a server that
+//     names no protocol accept any client, where one that names some must refuse
+//     the rest. base's own NextProtos are ignored.
 //   - Key exchanges are those of crypto/tls, X25519MLKEM768 among them, unless
 //     base says otherwise.
 //
@@ -27,9 +28,10 @@ const ALPN = "sallyport/1"
 // on it: keys set on base would be copied, and then stay for good. base is not
 // changed, and changing it later has no effect; its GetConfigForClient, if any,
 // is asked first.
-func ServerTLS(base *tls.Config) *tls.Config {
+func ServerTLS(base *tls.Config, beside ...string) *tls.Config {
 	outer := harden(base)
-	own := newVariants(outer)
+	protocols := append([]string{ALPN}, beside...)
+	own := newVariants(outer, protocols)
 	choose := base.GetConfigForClient
 	outer.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if choose == nil {
@@ -42,7 +44,7 @@ func ServerTLS(base *tls.Config) *tls.Config {
 		case chosen == nil:
 			return own.pick(hello), nil
 		}
-		return newVariants(harden(chosen)).pick(hello), nil
+		return newVariants(harden(chosen), protocols).pick(hello), nil
 	}
 	return outer
 }
@@ -89,24 +91,32 @@ func aeadOnly(wanted []uint16) []uint16 {
 // They set no session-ticket keys of their own, so crypto/tls uses, and
 // rotates, those of the config that they were handed out by.
 type variants struct {
-	tickets, noTickets struct{ plain, alpn *tls.Config }
+	protocols          []string // best first
+	tickets, noTickets byProtocol
 	only12             bool // by MaxVersion
 }
 
-func newVariants(c *tls.Config) *variants {
-	v := &variants{only12: c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS13}
-	v.tickets.plain = c.Clone()
-	v.noTickets.plain = c.Clone()
-	v.noTickets.plain.SessionTicketsDisabled = true
-	v.tickets.alpn = withALPN(v.tickets.plain)
-	v.noTickets.alpn = withALPN(v.noTickets.plain)
-	return v
+// byProtocol has a config for each protocol that may be agreed on, "" among them.
+type byProtocol map[string]*tls.Config
+
+func newVariants(c *tls.Config, protocols []string) *variants {
+	with := c.Clone()
+	without := c.Clone()
+	without.SessionTicketsDisabled = true
+	return &variants{
+		protocols: protocols, tickets: forEach(with, protocols), noTickets: forEach(without, protocols),
+		only12: c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS13,
+	}
 }
 
-func withALPN(c *tls.Config) *tls.Config {
-	c = c.Clone()
-	c.NextProtos = []string{ALPN}
-	return c
+func forEach(c *tls.Config, protocols []string) byProtocol {
+	configs := byProtocol{"": c}
+	for _, protocol := range protocols {
+		one := c.Clone()
+		one.NextProtos = []string{protocol}
+		configs[protocol] = one
+	}
+	return configs
 }
 
 func (v *variants) pick(hello *tls.ClientHelloInfo) *tls.Config {
@@ -114,9 +124,12 @@ func (v *variants) pick(hello *tls.ClientHelloInfo) *tls.Config {
 	if v.only12 || !slices.Contains(hello.SupportedVersions, tls.VersionTLS13) {
 		set = v.noTickets
 	}
-	chosen := set.plain
-	if slices.Contains(hello.SupportedProtos, ALPN) {
-		chosen = set.alpn
+	chosen := set[""]
+	for _, protocol := range v.protocols {
+		if slices.Contains(hello.SupportedProtos, protocol) {
+			chosen = set[protocol]
+			break
+		}
 	}
 	if tap, ok := hello.Conn.(*record.Tap); ok {
 		// The secrets of one connection, for the record layer that takes over. It is

@@ -124,6 +124,13 @@ func (b *boundary) pass(p []byte) {
 	}
 }
 
+// partWith is the function of that name, for a stream over the wire. What lingers
+// is counted here, TLS's own included.
+func (w *wire) partWith(s Stream, last []byte) {
+	w.left = lingerBytes
+	partWith(s, func() { _ = w.Conn.Close() }, last)
+}
+
 // notTLS reports whether the client's first byte was no TLS.
 func (w *wire) notTLS() bool { return w.nRead > 0 && w.first[0] != recordTypeHandshake }
 
