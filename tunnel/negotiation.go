@@ -98,6 +98,8 @@ const (
 	ByDestination
 	// ByHeader: a header of HTTP's, at most 4,096 bytes: password or token.
 	ByHeader
+	// ByNothing: the carrier knows its clients otherwise, and Secret is empty.
+	ByNothing
 )
 
 // String tells the claimed user, and that there is a secret.

@@ -21,9 +21,10 @@ const (
 	DefaultMaxPreAuthBytes = 8 << 10
 )
 
-// Config is what a Server needs. TLS and Handler are required.
+// Config is what a Server needs. Handler is required.
 type Config struct {
-	// TLS comes from ServerTLS.
+	// TLS comes from ServerTLS. A Server without serves Carried connections only, and
+	// closes others.
 	TLS *tls.Config
 	// Handler gets every stream whose TLS handshake is done.
 	Handler Handler
@@ -115,7 +116,7 @@ func NewServer(config Config) (*Server, error) {
 	switch {
 	case config.Handler == nil:
 		return nil, errors.New("tunnel: server without handler")
-	case config.TLS == nil || config.TLS.MinVersion < tls.VersionTLS12:
+	case config.TLS != nil && config.TLS.MinVersion < tls.VersionTLS12:
 		return nil, errors.New("tunnel: server's TLS config does not come from ServerTLS")
 	case config.SetupTimeout < 0 || config.MaxStreams < 0 || config.MaxPending < 0 || config.MaxPreAuthBytes < 0:
 		return nil, errors.New("tunnel: negative limit")
@@ -243,6 +244,9 @@ func (s *Server) greet(ctx context.Context, v *visitor, peer *Peer) Negotiation 
 			Peer: *peer, MaxPreAuthBytes: s.config.MaxPreAuthBytes,
 			Settle: func() error { return settled(settle) },
 		})
+	}
+	if s.config.TLS == nil {
+		return nil
 	}
 	w := newWire(v.conn)
 	stream, err := s.shakeHands(ctx, peer, w)
