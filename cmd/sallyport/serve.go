@@ -37,7 +37,12 @@ func newServe() *cobra.Command {
 				fmt.Fprint(cmd.ErrOrStderr(), diagnostics)
 				return usage(errSaid)
 			}
-			log := newLogger(c, cmd.ErrOrStderr())
+			out := newLines(cmd.ErrOrStderr())
+			defer out.Close()
+			log := newLogger(c, cmd.ErrOrStderr(), out)
+			out.lost = func(n int) {
+				log.Warn().Str("event", "lines_lost").Int("lines", n).Msg("log lines were lost: nobody read them in time")
+			}
 			logDiagnostics(log, append(diagnostics, lintPolicies(c)...))
 			return serve(cmd.Context(), file, c, log)
 		},
@@ -147,14 +152,13 @@ func drain(n *node.Node, c *config.Config, signals <-chan os.Signal, log zerolog
 	return err
 }
 
-func newLogger(c *config.Config, stderr io.Writer) zerolog.Logger {
+func newLogger(c *config.Config, stderr io.Writer, out io.Writer) zerolog.Logger {
 	level, err := zerolog.ParseLevel(c.Log.Level)
 	if err != nil {
 		level = zerolog.InfoLevel // the configuration allows no unknown one
 	}
-	out := stderr
 	if c.Log.Format == "console" {
-		out = zerolog.ConsoleWriter{Out: stderr, TimeFormat: time.TimeOnly, NoColor: !isTerminal(stderr)}
+		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !isTerminal(stderr)}
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Str("node", c.Node).Logger()
 }
