@@ -20,6 +20,8 @@ const (
 	// the heap is: by itself the runtime would collect every 4 MiB, which is every
 	// few dozen handshakes.
 	heapFloor = 16 << 20
+	// maxPercent bounds what the floor makes of a heap that is next to nothing.
+	maxPercent = 400
 )
 
 // trim gives memory back once a wave of tunnels is set up. Setting one up takes
@@ -54,32 +56,42 @@ func (n *Node) trim(ctx context.Context) error {
 
 // heapStats is what the runtime says of the heap, and what was made of it.
 type heapStats struct {
-	read      func() (allocated, live uint64) // of the runtime, but in tests
-	allocated uint64                          // at the look before
-	live      uint64                          // what the last collection had found in use by then
-	trimmed   uint64                          // what had been allocated when memory was given back last
-	set       int                             // the percentage that percent said last
+	read    func() usage // of the runtime, but in tests
+	usage                // at the look before
+	trimmed uint64       // what had been allocated when memory was given back last
+	set     int          // the percentage that percent said last
 }
 
-func newHeapStats(read func() (allocated, live uint64)) *heapStats {
+// usage is what the runtime says of its memory, in bytes.
+type usage struct {
+	allocated uint64 // since the process began
+	live      uint64 // what the last collection found in use
+	roots     uint64 // stacks and globals, which the pace goes by as well
+}
+
+func newHeapStats(read func() usage) *heapStats {
 	h := &heapStats{read: read, set: 100}
 	h.ask()
 	h.trimmed = h.allocated
 	return h
 }
 
-// readRuntime gives what has been allocated in all, and what the last collection
-// found in use.
-func readRuntime() (allocated, live uint64) {
-	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
+func readRuntime() usage {
+	samples := []metrics.Sample{
+		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
+		{Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"},
+	}
 	metrics.Read(samples)
-	return samples[0].Value.Uint64(), samples[1].Value.Uint64()
+	return usage{
+		allocated: samples[0].Value.Uint64(), live: samples[1].Value.Uint64(),
+		roots: samples[2].Value.Uint64() + samples[3].Value.Uint64(),
+	}
 }
 
 // ask asks anew, and returns how much has been allocated since it did before.
 func (h *heapStats) ask() (since uint64) {
 	before := h.allocated
-	h.allocated, h.live = h.read()
+	h.usage = h.read()
 	return h.allocated - before
 }
 
@@ -96,8 +108,10 @@ func (h *heapStats) look() bool {
 
 // percent is how much may be allocated until the next collection, in parts of what
 // is in use. To change it stops the process for a moment, so small changes are none.
+// It goes by what was in use at the last collection, and holds for the next, when a
+// wave may have brought much more: so it is not let grow without bound.
 func (h *heapStats) percent() (percent int, changed bool) {
-	percent = int(max(100, heapFloor*100/max(h.live, 1<<20)))
+	percent = int(min(max(heapFloor*100/max(h.live+h.roots, 1), 100), maxPercent))
 	if percent*4 > h.set*3 && percent*3 < h.set*4 {
 		return h.set, false
 	}

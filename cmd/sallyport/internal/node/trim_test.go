@@ -1,12 +1,15 @@
 package node
 
-import "testing"
+import (
+	"runtime"
+	"testing"
+)
 
 // TestTrim: memory is given back when a wave has passed, once, and neither in its
 // midst nor for little.
 func TestTrim(t *testing.T) {
 	var allocated, live uint64 = 100 << 20, 64 << 20
-	h := newHeapStats(func() (uint64, uint64) { return allocated, live })
+	h := newHeapStats(func() usage { return usage{allocated: allocated, live: live} })
 	for i, step := range []struct {
 		allocates uint64
 		gives     bool
@@ -31,26 +34,27 @@ func TestTrim(t *testing.T) {
 
 // TestTheRuntimeTells: the runtime knows what it is asked for.
 func TestTheRuntimeTells(t *testing.T) {
-	before, _ := readRuntime()
+	before := readRuntime()
 	block := make([]byte, 8<<20)
-	after, _ := readRuntime()
-	if after-before < uint64(len(block)) {
-		t.Errorf("%d bytes allocated of %d", after-before, len(block))
+	runtime.GC()
+	after := readRuntime()
+	if after.allocated-before.allocated < uint64(len(block)) || after.live == 0 || after.roots == 0 {
+		t.Errorf("%+v, and after %d bytes %+v", before, len(block), after)
 	}
 }
 
 // TestHeapFloor: a small heap is not collected all the time, a large one as ever.
 func TestHeapFloor(t *testing.T) {
-	h := newHeapStats(func() (uint64, uint64) { return 0, 0 })
+	h := newHeapStats(func() usage { return usage{} })
 	for _, tt := range []struct {
 		live    uint64
 		percent int
 		changed bool
 	}{
-		{0, 1600, true}, {1 << 20, 1600, false}, {4 << 20, 400, true}, {5 << 20, 400, false},
-		{8 << 20, 200, true}, {100 << 20, 100, true}, {1 << 40, 100, false}, {2 << 20, 800, true},
+		{0, 400, true}, {2 << 20, 400, false}, {4 << 20, 266, true}, {5 << 20, 266, false},
+		{14 << 20, 100, true}, {100 << 20, 100, false}, {1 << 40, 100, false}, {2 << 20, 400, true},
 	} {
-		h.live = tt.live
+		h.live, h.roots = tt.live, 2<<20
 		if percent, changed := h.percent(); percent != tt.percent || changed != tt.changed {
 			t.Errorf("%d in use: %d%%, %v", tt.live, percent, changed)
 		}
