@@ -2,7 +2,7 @@
 // memory, delay. It holds the built sallyport binary against goals that are
 // ratios to a naive gateway in the same run, and says which of them it meets.
 //
-//	go run ./bench/hotpath                    everything, five minutes or so
+//	go run ./bench/hotpath                    everything, ten minutes or so
 //	go run ./bench/hotpath -only relay        one figure
 //	go run ./bench/hotpath -quick             a smoke test, a few seconds
 //
@@ -43,7 +43,10 @@
 // Processor time is the kernel's count for the whole process, threads that have
 // ended included, from before the load until the gateway has come to rest.
 // Memory is the resident set that the tunnels added; what the kernel holds for
-// their sockets is not in it, and what the runtime has not collected yet is.
+// their sockets is not in it, and what the runtime has not collected yet is. It is
+// looked at three times: at once after the last byte, which shows what a wave leaves
+// behind; after five seconds, when what moves bytes has been put away and a tunnel
+// can be called idle; and after a minute.
 // Once nothing happens any more, Go collects every two minutes: -after 150s looks
 // behind that. Tunnels that idled are used once more afterwards: if any had ended
 // meanwhile, what was measured does not count.

@@ -22,16 +22,20 @@ const (
 	goroutines = "goroutines per idle tunnel"
 )
 
+// atOnce is the name of an idle figure while nothing has settled yet.
+func atOnce(figure string) string { return figure + ", at once" }
+
 // later is the name of an idle figure some time on.
 func later(figure string, after time.Duration) string {
 	return fmt.Sprintf("%s, %g s later", figure, after.Seconds())
 }
 
 const (
-	message     = 600      // bytes of a ping, and of an exchange before idling
-	upload      = 32 << 10 // bytes before idling, in the other variant
-	warming     = 8 << 20  // bytes each way before bulk: past slow start and small records
-	churnAtOnce = 8        // tunnels in set-up at a time: a gateway at work, not one that wakes up for each
+	message     = 600             // bytes of a ping, and of an exchange before idling
+	upload      = 32 << 10        // bytes before idling, in the other variant
+	warming     = 8 << 20         // bytes each way before bulk: past slow start and small records
+	settling    = 5 * time.Second // after which a tunnel counts as idle: what it needed to move bytes is put away
+	churnAtOnce = 8               // tunnels in set-up at a time: a gateway at work, not one that wakes up for each
 )
 
 // turns runs something on each lane, a round at a time; the first lane of a

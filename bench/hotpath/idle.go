@@ -37,6 +37,13 @@ func (b *bench) idleAfter(ctx context.Context, figure string, exchange order) er
 			if err != nil {
 				return err
 			}
+			b.results.add(atOnce(figure), "KiB RSS", l.gateway, held)
+			if err := r.idleFor(ctx, min(settling, b.plan.After)); err != nil {
+				return err
+			}
+			if held, err = r.held(b.plan.Tunnels); err != nil {
+				return err
+			}
 			b.results.add(figure, "KiB RSS", l.gateway, held)
 			return nil
 		})
@@ -57,6 +64,18 @@ type rested struct {
 	*lane
 	base  int64     // KiB that the gateway had before
 	since time.Time // nothing happens
+}
+
+// idleFor waits until nothing has happened for so long.
+func (r *rested) idleFor(ctx context.Context, d time.Duration) error {
+	enough := time.NewTimer(time.Until(r.since.Add(d)))
+	defer enough.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-enough.C:
+		return nil
+	}
 }
 
 // held is what the gateway has more than before, in KiB a tunnel.
@@ -91,12 +110,8 @@ func (b *bench) fill(ctx context.Context, r *rested, exchange order) (err error)
 // the tunnels are still there, which it asks afterwards, for that is no rest.
 func (b *bench) lookAgain(ctx context.Context, figure string, r *rested) error {
 	b.progress("%s: %g s of rest, gateway %s", figure, b.plan.After.Seconds(), r.gateway)
-	enough := time.NewTimer(time.Until(r.since.Add(b.plan.After)))
-	defer enough.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-enough.C:
+	if err := r.idleFor(ctx, b.plan.After); err != nil {
+		return err
 	}
 	held, err := r.held(b.plan.Tunnels)
 	if err != nil {

@@ -16,6 +16,9 @@ const (
 	trimCalm = 256 << 10
 	// trimLeast is how much must have been allocated since memory was given back.
 	trimLeast = 8 << 20
+	// trimAgain is how many calm looks after that it is done once more: by then the
+	// tunnels that the wave left have put their ciphers away.
+	trimAgain = int(3 * time.Second / trimEvery)
 	// heapFloor is how much may be allocated between two collections, however small
 	// the heap is: by itself the runtime would collect every 4 MiB, which is every
 	// few dozen handshakes.
@@ -59,6 +62,7 @@ type heapStats struct {
 	read    func() usage // of the runtime, but in tests
 	usage                // at the look before
 	trimmed uint64       // what had been allocated when memory was given back last
+	again   int          // calm looks until that is done once more; 0: it is not
 	set     int          // the percentage that percent said last
 }
 
@@ -96,14 +100,20 @@ func (h *heapStats) ask() (since uint64) {
 }
 
 // look tells whether memory is to be given back: the node is calm, and a wave has
-// passed since that was done last.
+// passed since that was done last, or has been put away since.
 func (h *heapStats) look() bool {
 	since := h.ask()
-	if since > trimCalm || h.allocated-h.trimmed < max(trimLeast, h.live/4) {
+	switch {
+	case since > trimCalm:
 		return false
+	case h.allocated-h.trimmed >= max(trimLeast, h.live/4):
+		h.trimmed, h.again = h.allocated, trimAgain
+		return true
+	case h.again > 0:
+		h.again--
+		return h.again == 0
 	}
-	h.trimmed = h.allocated
-	return true
+	return false
 }
 
 // percent is how much may be allocated until the next collection, in parts of what

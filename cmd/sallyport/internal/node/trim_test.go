@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestTrim: memory is given back when a wave has passed, once, and neither in its
-// midst nor for little.
+// TestTrim: memory is given back when a wave has passed, and once more when it has
+// been put away, and neither in its midst nor for little.
 func TestTrim(t *testing.T) {
 	var allocated, live uint64 = 100 << 20, 64 << 20
 	h := newHeapStats(func() usage { return usage{allocated: allocated, live: live} })
@@ -23,6 +23,11 @@ func TestTrim(t *testing.T) {
 		allocated += step.allocates
 		if got := h.look(); got != step.gives {
 			t.Errorf("step %d: %v", i, got)
+		}
+	}
+	for i := range 3 * trimAgain { // three steps were calm looks already
+		if got := h.look(); got != (i == trimAgain-4) {
+			t.Errorf("calm look %d: %v", i, got)
 		}
 	}
 	live = 0
