@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -14,18 +17,23 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/gateway/policy/export"
+	"github.com/sallyport/sallyport/sta/ticket"
 )
 
 // exportFlags are what export is told.
 type exportFlags struct {
-	config, format, name string
-	proxies              export.Proxies
+	config, format, name, output string
+	proxies                      export.Proxies
+	relay                        export.Relay
+	ticketFile                   string
 }
+
+const formatRelay = "apple-relay"
 
 func newPolicyExport() *cobra.Command {
 	var flags exportFlags
 	cmd := &cobra.Command{
-		Use:   "export --config FILE [--format FORMAT] [--policy NAME]",
+		Use:   "export --config FILE [--format FORMAT] [--policy NAME] [--output FILE]",
 		Short: "Print what a device or a console needs of a policy",
 		Long: `Print what a device or a console needs of a policy:
 
@@ -35,18 +43,35 @@ func newPolicyExport() *cobra.Command {
   pac   a proxy auto-configuration file that obeys the split tunnel; it names the
         local proxies of sallyport connect
 
-Each of them holds the whole policy: sallyport policy diff reads all four.`,
+Each of them holds the whole policy: sallyport policy diff reads all four.
+
+  apple-relay  a configuration profile by which iPhones, iPads and Macs send what
+               the split tunnel says through the gateway, without an app
+
+It needs gateway.https_proxy: true at the gateway, and holds a ticket: that of
+--ticket-file, or ${TICKET}, for which a management server puts in each device's
+own. What it cannot say is said on standard error. sallyport policy diff does not
+read it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, name := range []string{"ticket-file", "header", "match-domains"} {
+				if flags.format != formatRelay && cmd.Flags().Changed(name) {
+					return usage(fmt.Errorf("--%s: belongs to --format %s", name, formatRelay))
+				}
+			}
 			return flags.run(cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	configFlag(cmd, &flags.config)
 	f := cmd.Flags()
-	f.StringVar(&flags.format, "format", "json", "`FORMAT`: json, mdx, vpn or pac")
+	f.StringVar(&flags.format, "format", "json", "`FORMAT`: json, mdx, vpn, pac or apple-relay")
 	f.StringVar(&flags.name, "policy", policy.DefaultName, "the `NAME` of the policy")
 	f.StringVar(&flags.proxies.HTTP, "http", "127.0.0.1:8118", "for pac: the HTTP proxy, `HOST:PORT`")
 	f.StringVar(&flags.proxies.SOCKS, "socks", "", "for pac: a SOCKS5 proxy beside it, `HOST:PORT`")
+	f.StringVar(&flags.ticketFile, "ticket-file", "", "for apple-relay: `FILE` with the ticket, which only its owner may read")
+	f.StringVar(&flags.relay.Header, "header", "Proxy-Authorization", "for apple-relay: the header field `NAME` that carries the ticket")
+	f.BoolVar(&flags.relay.Domains, "match-domains", false, "for apple-relay: match whole domains, for systems before iOS 18.4 and macOS 15.4")
+	f.StringVar(&flags.output, "output", "", "put it into this `FILE`, 0600, instead of printing it")
 	return cmd
 }
 
@@ -59,31 +84,81 @@ func (f *exportFlags) run(stdout, stderr io.Writer) error {
 	if err != nil {
 		return usage(err)
 	}
-	out, err := f.write(settings)
+	if f.format == formatRelay {
+		f.relay.HTTP3 = c.Gateway.QUIC
+		if f.relay.Ticket, err = f.ticket(); err != nil {
+			return usage(err)
+		}
+	}
+	out, notes, err := f.write(settings)
 	if err != nil {
 		return usage(err)
+	}
+	for _, note := range notes {
+		fmt.Fprintf(stderr, "note: %s\n", note)
+	}
+	if f.output != "" {
+		return writePrivate(f.output, out)
 	}
 	_, err = stdout.Write(out)
 	return err
 }
 
-func (f *exportFlags) write(settings export.Settings) ([]byte, error) {
+// ticket reads the ticket for a profile; "" if there is no file.
+func (f *exportFlags) ticket() (export.Ticket, error) {
+	if f.ticketFile == "" {
+		return "", nil
+	}
+	line, err := readTicket(f.ticketFile)
+	if err != nil {
+		return "", fmt.Errorf("--ticket-file: %w", err)
+	}
+	// connect takes a ticket behind its authority's ID too; a bearer cannot.
+	if p, err := ticket.ParsePresentation(line); err != nil || p.Form != ticket.FormHandle {
+		return "", fmt.Errorf("--ticket-file: %s needs the ticket alone, %d letters and digits", f.ticketFile, ticket.HandleLength)
+	}
+	return export.Ticket(line), nil
+}
+
+// writePrivate makes a file that nobody else can read. It takes the place of an
+// older one only when it is whole.
+func writePrivate(path string, content []byte) error {
+	into, err := os.CreateTemp(filepath.Dir(path), ".export-*") // 0600
+	if err != nil {
+		return fmt.Errorf("--output: cannot write %s: %w", path, errors.Unwrap(err))
+	}
+	_, err = into.Write(content)
+	if err = errors.Join(err, into.Close()); err == nil {
+		err = os.Rename(into.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("--output: cannot write %s: %w", path, errors.Join(err, os.Remove(into.Name())))
+	}
+	return nil
+}
+
+// write gives the export, and what it cannot say.
+func (f *exportFlags) write(settings export.Settings) (out []byte, notes []string, err error) {
 	switch f.format {
+	case formatRelay:
+		return export.AppleRelay(settings, f.relay)
 	case "json":
-		return export.JSON(settings)
+		out, err = export.JSON(settings)
 	case "mdx":
-		return export.MDX(settings)
+		out, err = export.MDX(settings)
 	case "vpn":
-		return export.VPNConfig(settings)
+		out, err = export.VPNConfig(settings)
 	case "pac":
 		for _, proxy := range []struct{ flag, at string }{{"http", f.proxies.HTTP}, {"socks", f.proxies.SOCKS}} {
 			if _, _, err := net.SplitHostPort(proxy.at); proxy.at != "" && err != nil {
-				return nil, fmt.Errorf("--%s: needs HOST:PORT, such as 127.0.0.1:8118", proxy.flag)
+				return nil, nil, fmt.Errorf("--%s: needs HOST:PORT, such as 127.0.0.1:8118", proxy.flag)
 			}
 		}
-		return export.PAC(settings, f.proxies)
+		out, err = export.PAC(settings, f.proxies)
+	default:
+		err = fmt.Errorf("--format: needs json, mdx, vpn, pac or %s, not %q", formatRelay, f.format)
 	}
-	return nil, fmt.Errorf("--format: needs json, mdx, vpn or pac, not %q", f.format)
+	return out, nil, err
 }
 
 // settingsOf puts together what devices are told of a policy.

@@ -66,6 +66,18 @@
 //
 // Who can fetch the file can read the policy in it; there is no secret in it.
 //
+// # Apple's relays
+//
+// A configuration profile for a network relay ([AppleRelay]) is not one of the
+// forms: it holds names and a ticket, and no policy could be read out of it. It is
+// an XML property list.
+//
+//	appleplist.go   a property list, written
+//	applereach.go   the split tunnel, as names to match and to exclude
+//	apple.go        the profile around them, its identifiers and the ticket
+//
+// What its lists cannot say is said in notes beside it.
+//
 // All forms are ASCII, in which every other character is escaped: no reader's
 // idea of encodings, line ends or invisible characters matters. Texts that are
 // free, the words of match and the version, are escaped for the place in which
