@@ -82,7 +82,7 @@ func (e *early) take() *load {
 
 // directCodec is the record layer of our own.
 type directCodec struct {
-	layer *record.Layer
+	layer record.Layer // in place: a collection visits each tunnel's parts
 	early early
 	ahead []byte // records that were read in set-up and not opened
 	slept bool

@@ -117,12 +117,12 @@ func BenchmarkFullGC(b *testing.B) {
 
 // restingTunnel is one after restAfter, but for its descriptors.
 func restingTunnel(b *testing.B, relays *Relays) *parked {
-	layer := new(record.Layer)
+	codec := new(directCodec)
 	secret := noise(32, 1)
-	if err := layer.Start(record.Server, 0x1301, secret, secret, 0); err != nil {
+	if err := codec.layer.Start(record.Server, 0x1301, secret, secret, 0); err != nil {
 		b.Fatal(err)
 	}
-	t := &parked{relays: relays, limits: Limits{}.withDefaults(), codec: &directCodec{layer: layer}}
+	t := &parked{relays: relays, limits: Limits{}.withDefaults(), codec: codec}
 	t.client.fd, t.service.fd = -1, -1
 	t.up.isUp = true
 	t.last = relays.now() - restAfter

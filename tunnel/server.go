@@ -301,8 +301,8 @@ func (s *Server) shakeHands(ctx context.Context, peer *Peer, w *wire) (clientStr
 		tap.Leave()
 		return newTLSStream(secured, w, s.config.MaxPreAuthBytes), nil
 	}
-	layer := new(record.Layer)
-	ahead, taken, err := tap.Take(record.Server, &state, layer)
+	codec := new(directCodec)
+	ahead, taken, err := tap.Take(record.Server, &state, &codec.layer)
 	if err != nil && s.config.Hooks.NotTaken != nil {
 		s.config.Hooks.NotTaken(*peer, err)
 	}
@@ -310,7 +310,7 @@ func (s *Server) shakeHands(ctx context.Context, peer *Peer, w *wire) (clientStr
 		return newTLSStream(secured, w, s.config.MaxPreAuthBytes), nil
 	}
 	peer.Direct = true
-	return newDirectStream(record.NewConn(w, layer, ahead), w, s.config.MaxPreAuthBytes), nil
+	return newDirectStream(record.NewConn(w, &codec.layer, ahead), codec, w, s.config.MaxPreAuthBytes), nil
 }
 
 // meet sets a fresh connection up and says who it is from. No error matters: a

@@ -84,6 +84,7 @@ type tlsStream struct {
 type directStream struct {
 	*record.Conn
 	entrance
+	codec *directCodec // has the Conn's layer, and goes on with it once parked
 }
 
 var (
@@ -98,8 +99,8 @@ func newTLSStream(conn *tls.Conn, w *wire, preAuth int) *tlsStream {
 	return s
 }
 
-func newDirectStream(conn *record.Conn, w *wire, preAuth int) *directStream {
-	s := &directStream{Conn: conn}
+func newDirectStream(conn *record.Conn, codec *directCodec, w *wire, preAuth int) *directStream {
+	s := &directStream{Conn: conn, codec: codec}
 	s.init(conn, w, preAuth)
 	return s
 }

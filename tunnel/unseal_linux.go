@@ -34,6 +34,7 @@ func (s *tlsStream) unseal() codec {
 
 // unseal takes the layer out from under the blocking form.
 func (s *directStream) unseal() codec {
-	layer, plain, ahead := s.Conn.Release()
-	return &directCodec{layer: layer, early: append(s.in.rest(), plain...), ahead: ahead}
+	_, plain, ahead := s.Conn.Release()
+	s.codec.early, s.codec.ahead = append(s.in.rest(), plain...), ahead
+	return s.codec
 }
