@@ -127,6 +127,9 @@ func (r report) conclude(w io.Writer) error {
 			judged++
 		}
 	}
+	if judged == 0 {
+		return nil
+	}
 	_, err := fmt.Fprintf(w, "\n%d of %d goals met\n", judged-r.short(), judged)
 	return err
 }
