@@ -62,7 +62,7 @@ clean: ## remove what make built
 
 # What the tests need beyond Go: programs, each with its Debian package if that
 # has another name, and for the race detector a C compiler with libc's headers.
-NEEDED := curl dig=bind9-dnsutils redis-server unbound duk=duktape gcc ip=iproute2 openssl gnutls-cli=gnutls-bin
+NEEDED := curl dig=bind9-dnsutils redis-server unbound duk=duktape gcc ip=iproute2 openssl gnutls-cli=gnutls-bin gtlsclient=ngtcp2-client
 
 tools:
 	@missing=; PATH=$$PATH:/usr/sbin:/sbin; \

@@ -35,6 +35,8 @@ var house = map[string]struct {
 	"tunnel/record":            {nil, "what is to be reviewed in an hour may lean on the standard library and its ChaCha20 alone"},
 	"tunnel/internal/epoll":    {nil, "what wakes tunnels does not know what they are"},
 	"tunnel":                   {[]string{"tunnel/deadline", "tunnel/internal/epoll", "tunnel/record", "tunnel/socks"}, "carriers know nothing of tickets and policy"},
+	"tunnel/quic":              {[]string{"tunnel"}, "a carrier knows streams, and nothing of tickets and policy"},
+	"tunnel/httpconnect":       {[]string{"tunnel", "tunnel/socks"}, "a carrier knows streams, and nothing of tickets and policy"},
 	"splitdns":                 {[]string{"splitdns/internal/wire", "splitdns/stub", "splitdns/upstream"}, "names are resolved alike whoever asks"},
 	"splitdns/upstream":        {[]string{"splitdns/internal/wire"}, "a DNS server is asked the same way whoever's zone it is"},
 	"splitdns/stub":            {[]string{"splitdns/internal/wire"}, "questions are read the same way whoever answers them"},
@@ -48,7 +50,7 @@ var house = map[string]struct {
 	"bench/hotpath":            {[]string{"tunnel/socks"}, "what measures the gateway must be a black box to it"},
 
 	"cmd/sallyport/internal/config":  {[]string{"gateway/policy", "splitdns/upstream", "sta", "sta/ticket"}, "reading a file starts nothing; it borrows the rules for services, DNS servers, keys and pins"},
-	"cmd/sallyport/internal/connect": {[]string{"certs", "gateway/policy", "gateway/policy/export", "splitdns/stub", "tunnel", "tunnel/socks"}, "the device's side knows of the gateway only what goes over the wire"},
+	"cmd/sallyport/internal/connect": {[]string{"certs", "gateway/policy", "gateway/policy/export", "splitdns/stub", "tunnel", "tunnel/quic", "tunnel/socks"}, "the device's side knows of the gateway only what goes over the wire"},
 }
 
 // wired may import all: they are where the parts meet.
@@ -64,6 +66,7 @@ var outside = map[string][]string{
 	"github.com/redis/go-redis/v9": {"sta/redisstore", "sta/redisstore/redistest"},
 	"github.com/golang-jwt/jwt/v5": {"sta/ticket"},
 	"github.com/armon/go-socks5":   {"tunnel", "tunnel/socks", "bench/hotpath"},
+	"github.com/quic-go/quic-go":   {"tunnel/quic", "tunnel/httpconnect"},
 	"github.com/miekg/dns":         {"splitdns", "splitdns/stub", "splitdns/upstream"},
 }
 

@@ -1,0 +1,50 @@
+package quic
+
+import (
+	"errors"
+	"net"
+	"syscall"
+)
+
+// socket is a UDP socket on which a packet that cannot be sent is a packet lost: that
+// is what a phone without network is, for a moment. quic-go gives up a connection at
+// the first error.
+type socket struct{ *net.UDPConn }
+
+// WriteMsgUDP is what quic-go sends by.
+func (s socket) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err error) {
+	n, oobn, err = s.UDPConn.WriteMsgUDP(b, oob, addr)
+	if err != nil && isLoss(err) {
+		return len(b), len(oob), nil
+	}
+	return n, oobn, err
+}
+
+// WriteTo is for callers who know no control messages.
+func (s socket) WriteTo(b []byte, addr net.Addr) (int, error) {
+	n, err := s.UDPConn.WriteTo(b, addr)
+	if err != nil && isLoss(err) {
+		return len(b), nil
+	}
+	return n, err
+}
+
+func isLoss(err error) bool {
+	for _, passing := range []error{
+		syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.EADDRNOTAVAIL,
+		syscall.ENOBUFS, syscall.EPERM, syscall.ECONNREFUSED,
+	} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
+}
+
+// forgiving makes a UDP socket such a one, and leaves others as they are.
+func forgiving(conn net.PacketConn) net.PacketConn {
+	if udp, ok := conn.(*net.UDPConn); ok {
+		return socket{udp}
+	}
+	return conn
+}

@@ -1,0 +1,131 @@
+package quic
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/sallyport/sallyport/tunnel"
+)
+
+// endpoints are where a stream's connection is, at the moment.
+type endpoints interface {
+	LocalAddr() net.Addr
+	RemoteAddr() net.Addr
+}
+
+// stream is a QUIC stream as a tunnel.Stream. Reads and writes may go on at the same
+// time, one of each.
+type stream struct {
+	quic *quicgo.Stream
+	at   endpoints
+	// writing is held by whoever writes or ends writing: quic-go forbids both at
+	// once.
+	writing sync.Mutex
+}
+
+var _ tunnel.Stream = (*stream)(nil)
+
+// Read reads what the peer sent.
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.quic.Read(p)
+	return n, asFault(err)
+}
+
+// Write returns when all but the last packet's worth of p is on its way.
+func (s *stream) Write(p []byte) (int, error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	n, err := s.quic.Write(p)
+	return n, asFault(err)
+}
+
+// CloseWrite ends our direction, after the Write under way if there is one.
+func (s *stream) CloseWrite() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.quic.Close(); err != nil {
+		// Only a peer that wants no more of it makes quic-go say so.
+		return asFault(&quicgo.StreamError{StreamID: s.quic.StreamID(), Remote: true})
+	}
+	return nil
+}
+
+// Close ends both directions: what was written arrives, unless a Write is waiting,
+// which fails then, and the peer is asked to send no more.
+func (s *stream) Close() error {
+	if s.writing.TryLock() {
+		_ = s.quic.Close() // it fails for a stream that is reset already
+		s.writing.Unlock()
+	} else {
+		s.quic.CancelWrite(quicgo.StreamErrorCode(CodeNone))
+	}
+	s.quic.CancelRead(quicgo.StreamErrorCode(CodeNone))
+	return nil
+}
+
+// reset ends both directions, and what has not arrived is forgotten.
+func (s *stream) reset(code Code) {
+	s.quic.CancelWrite(quicgo.StreamErrorCode(code))
+	s.quic.CancelRead(quicgo.StreamErrorCode(code))
+}
+
+// Abort resets the stream with CodeCut.
+func (s *stream) Abort() { s.reset(CodeCut) }
+
+// LocalAddr and RemoteAddr are the connection's; they change when it migrates.
+func (s *stream) LocalAddr() net.Addr  { return s.at.LocalAddr() }
+func (s *stream) RemoteAddr() net.Addr { return s.at.RemoteAddr() }
+
+func (s *stream) SetDeadline(t time.Time) error      { return s.quic.SetDeadline(t) }
+func (s *stream) SetReadDeadline(t time.Time) error  { return s.quic.SetReadDeadline(t) }
+func (s *stream) SetWriteDeadline(t time.Time) error { return s.quic.SetWriteDeadline(t) }
+
+// carried is a stream that a client has opened.
+type carried struct {
+	stream
+	conn  *connection
+	stage stage // the connection's mu guards it
+}
+
+// stage is how far a carried stream has come. It only grows.
+type stage uint8
+
+const (
+	stagePending stage = iota // no tunnel yet
+	stageTunnel
+	stageOver
+)
+
+var _ tunnel.Carried = (*carried)(nil)
+
+// Close is the stream's, and the end of its count.
+func (s *carried) Close() error {
+	defer s.conn.left(s, false)
+	return s.stream.Close()
+}
+
+// Abort is the stream's. The connection is closed if it has no other tunnel, and s is
+// one.
+func (s *carried) Abort() {
+	s.stream.Abort()
+	s.conn.left(s, true)
+}
+
+// Peer is who dialled, from where he is now.
+func (s *carried) Peer() tunnel.Peer { return s.conn.peerNow() }
+
+// Negotiation speaks SOCKS5.
+func (s *carried) Negotiation(a tunnel.Admission) tunnel.Negotiation {
+	settle := a.Settle
+	a.Settle = func() error {
+		err := settle()
+		if err == nil {
+			s.conn.settled(s)
+		}
+		return err
+	}
+	return tunnel.SOCKS5(s, a)
+}
