@@ -32,6 +32,9 @@ func wanted(claims *ticket.Claims, p *ticket.Presentation, d tunnel.Destination)
 		host, err := hostOf(d.Host, d.Addr)
 		return host, d.Port, err
 	}
+	if p == nil { // inside, where there is no ticket to say it
+		return policy.Host{}, 0, refuseNoDestination()
+	}
 	if p.Form == ticket.FormHost {
 		return named(p.Host, d.Port)
 	}

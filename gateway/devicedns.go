@@ -32,11 +32,11 @@ func (t *trial) isForDeviceDNS() bool {
 	return t.ask.Host.Name == DeviceDNS && t.ask.Port == deviceDNSPort
 }
 
-// decideOnDeviceDNS allows it to whoever may reach anything at all.
+// decideOnDeviceDNS allows it to devices that may reach anything at all.
 func (t *trial) decideOnDeviceDNS() error {
-	if t.on.DNS == nil || t.policy.NetworkAccess() == policy.AccessUnrestricted {
+	if t.inside || t.on.DNS == nil || t.policy.NetworkAccess() == policy.AccessUnrestricted {
 		t.decision = policy.Decision{Rule: t.policy.Name() + "/deny", Reason: policy.NotListed}
-		return refusePolicy(t.decision)
+		return t.refusePolicy()
 	}
 	t.decision = policy.Decision{Allow: true, Rule: t.policy.Name() + "/dns", Reason: policy.Listed}
 	t.dns = true

@@ -26,6 +26,9 @@
 // addresses of what it may reach. It is a tunnel like any other, whose far end is a
 // goroutine that answers by the device's [View].
 //
+// Servers on the inner network come by a door of their own, [Gateway.Inside]: the
+// same life without the step that is about tickets, and by another list.
+//
 // The gateway owns no goroutine but those of the tunnels it serves, those that look
 // listed names up for clients that sent an address, and while it cuts many tunnels,
 // those that close them. It logs nothing and counts nothing but the ports that are in

@@ -38,7 +38,7 @@ func ticketJudgement(refusal *tunnel.Refusal) *Judgement {
 func (t *trial) judgement() *Judgement {
 	j := &Judgement{
 		Allow: t.refusal == nil, Reason: string(policy.Listed), Refusal: t.refusal,
-		Snapshot: t.on.id, Since: t.on.Since, Rule: t.decision.Rule,
+		Snapshot: t.snapshotID(), Since: t.since(), Rule: t.decision.Rule,
 		To: Destination{shown(t.ask.Host, t.decision.Allow), t.ask.Port}, Matched: t.matched,
 		Source: brief(string(t.found.Source)), Server: brief(t.found.Server),
 		Chain: shownAll(t.found.Chain), Stale: t.found.Stale, Addresses: t.judged(),
@@ -141,6 +141,9 @@ func (t *trial) why(j *Judgement) string {
 
 // beforeTheList is for what was refused before the list was asked.
 func (t *trial) beforeTheList(j *Judgement) string {
+	if t.inside {
+		return t.refusal.Text
+	}
 	switch j.Reason {
 	case labelNoSuchPolicy:
 		return "the ticket names the policy " + brief(t.ask.Holder.Policy) + ", which is not among those of snapshot " +

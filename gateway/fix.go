@@ -111,7 +111,7 @@ func (t *trial) fixNames(j *Judgement) string {
 	case labelNoPorts:
 		return "add addresses to gateway.upstream.sources, or widen net.ipv4.ip_local_port_range"
 	case labelNoDescriptors:
-		return "let the process open more files, two for each of gateway.max_tunnels, or lower that"
+		return "let the process open more files, two for each of gateway.max_tunnels and gateway.inside.max_tunnels, or lower them"
 	case labelInternal:
 		return "report it: it is a defect of the gateway"
 	}
@@ -146,6 +146,9 @@ var ticketFixes = map[ticket.Reason]string{
 
 // key is the path of a setting of the policy in the configuration file.
 func (t *trial) key(setting string) string {
+	if t.inside {
+		return insideKey
+	}
 	if t.policy == nil || t.policy.Name() == policy.DefaultName {
 		return "gateway.policy." + setting
 	}

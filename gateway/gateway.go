@@ -83,7 +83,8 @@ type Hooks struct {
 type Attempt struct {
 	Peer     tunnel.Peer
 	Claimed  string         // the user name that the client claims; not to be trusted
-	Claims   *ticket.Claims // nil until the ticket was found good; shared, not to be changed
+	Inside   bool           // it came by the inside door, where nobody shows a ticket
+	Claims   *ticket.Claims // nil until the ticket was found good, and inside; shared, not to be changed
 	Refused  *ticket.Claims // of a ticket that was good here once, and is refused; for logs
 	Target   policy.Host    // zero until the client named a sound destination
 	Port     uint16

@@ -120,6 +120,7 @@ type trial struct {
 	on      *inForce
 	address *policy.AddressRules
 	ask     Ask
+	inside  bool // it is for the inside door, whose list and name its policy has
 
 	policy   *policy.Policy // nil before it was chosen
 	narrow   *policy.Narrowing
@@ -150,7 +151,7 @@ func (t *trial) judge(ctx context.Context) error {
 	case t.decision.Reason == policy.AddressNotListed:
 		return t.matchBack(ctx)
 	case !t.decision.Allow:
-		return refusePolicy(t.decision)
+		return t.refusePolicy()
 	}
 	if err := t.resolve(ctx); err != nil {
 		return err
@@ -161,6 +162,9 @@ func (t *trial) judge(ctx context.Context) error {
 // choosePolicy finds the policy for the ticket, and with it the destination that
 // the client left to it.
 func (t *trial) choosePolicy() (err error) {
+	if t.inside {
+		return t.chooseInside()
+	}
 	if t.policy = t.on.Policies.For(t.ask.Holder); t.policy == nil {
 		return refuseNamedPolicy()
 	}

@@ -11,14 +11,16 @@ import (
 
 // ServeTunnel takes a stream through its life. It satisfies tunnel.Handler.
 func (g *Gateway) ServeTunnel(ctx context.Context, n tunnel.Negotiation) {
-	peer := n.Peer()
-	if peer.Accepted.IsZero() {
-		peer.Accepted = time.Now()
+	g.serve(ctx, n, &Attempt{Peer: n.Peer()})
+}
+
+func (g *Gateway) serve(ctx context.Context, n tunnel.Negotiation, a *Attempt) {
+	if a.Peer.Accepted.IsZero() {
+		a.Peer.Accepted = time.Now()
 	}
-	a := &Attempt{Peer: peer}
 	if err := g.open(ctx, n, a); err != nil {
 		refusal := asRefusal(err)
-		a.SetUp = time.Since(peer.Accepted)
+		a.SetUp = time.Since(a.Peer.Accepted)
 		if a.trial != nil {
 			a.trial.refusal = refusal
 		}
@@ -87,6 +89,9 @@ func (g *Gateway) enter(claims *ticket.Claims, n tunnel.Negotiation) (tunnel.Str
 
 // admit judges the ticket that a credential holds.
 func (g *Gateway) admit(ctx context.Context, a *Attempt, c tunnel.Credential) (*ticket.Claims, *ticket.Presentation, error) {
+	if a.Inside {
+		return nil, nil, admitInside(c)
+	}
 	a.Claimed = c.User
 	source := sourceOf(a.Peer.Remote)
 	p, err := ticket.ParsePresentation(c.Secret)
@@ -126,6 +131,9 @@ func (g *Gateway) admit(ctx context.Context, a *Attempt, c tunnel.Credential) (*
 // here; and one for which it came too late here is in the registry, where they
 // find it, be its client still to be told of success or not.
 func (g *Gateway) lookAgain(claims *ticket.Claims) error {
+	if claims == nil {
+		return nil // inside there is no ticket that could have ended
+	}
 	if g.config.Redeemer.Revoked(claims) {
 		return refuseTicket(ticket.Refuse(ticket.Revoked, "revoked, or held back, while the tunnel was set up"))
 	}
@@ -140,8 +148,8 @@ func (g *Gateway) lookAgain(claims *ticket.Claims) error {
 func (g *Gateway) reach(ctx context.Context, a *Attempt, p *ticket.Presentation, d tunnel.Destination) (tunnel.Stream, error) {
 	force := g.hold()
 	defer force.drop()
-	t := newTrial(force, askOf(a.Claims))
-	a.trial, a.Snapshot = t, force.id
+	t := force.trialOf(a)
+	a.trial, a.Snapshot = t, t.snapshotID()
 	var err error
 	if t.ask.Host, t.ask.Port, err = wanted(a.Claims, p, d); err != nil {
 		return nil, err
@@ -176,7 +184,9 @@ func (g *Gateway) relay(a *Attempt, live *live, client, service tunnel.Stream) {
 // Joined is told before the first byte moves.
 func (l *live) Joined(t tunnel.Tunnel) {
 	l.join(t)
-	l.awaitExpiry(endOf(l.attempt.Claims, l.gateway.config.Now()))
+	if claims := l.attempt.Claims; claims != nil {
+		l.awaitExpiry(endOf(claims, l.gateway.config.Now()))
+	}
 }
 
 // Ended is told when the tunnel is over, and accounts for it.

@@ -36,7 +36,7 @@ type matchBack struct {
 }
 
 type matchKey struct {
-	policy string
+	policy *policy.Policy
 	port   uint16
 }
 
@@ -67,7 +67,7 @@ func (t *trial) matchBack(ctx context.Context) error {
 		return refuseLookUp(err)
 	}
 	if table == nil {
-		return refusePolicy(t.decision)
+		return t.refusePolicy()
 	}
 	addr := t.ask.Host.Addr
 	var refusal error
@@ -75,7 +75,8 @@ func (t *trial) matchBack(ctx context.Context) error {
 		decision := t.policy.Decide(policy.Query{Host: policy.Host{Name: name}, Port: t.ask.Port, Narrow: t.narrow})
 		if !decision.Allow {
 			if refusal == nil {
-				t.decision, refusal = decision, refusePolicy(decision)
+				t.decision = decision
+				refusal = t.refusePolicy()
 			}
 			continue
 		}
@@ -86,7 +87,7 @@ func (t *trial) matchBack(ctx context.Context) error {
 		}
 	}
 	if refusal == nil {
-		refusal = refusePolicy(t.decision)
+		refusal = t.refusePolicy()
 	}
 	return refusal
 }
@@ -97,7 +98,7 @@ func (t *trial) matchBack(ctx context.Context) error {
 // A name that gets no answer is asked for every few seconds: that must not hold up
 // those who want another.
 func (f *inForce) matchTable(ctx context.Context, p *policy.Policy, port uint16, addr netip.Addr) (*matchTable, error) {
-	key := matchKey{p.Name(), port}
+	key := matchKey{p, port}
 	table, before := f.matches.find(key)
 	if table == nil {
 		exact, known := p.ExactNames(port), f.inCatalogue(p, port)

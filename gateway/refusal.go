@@ -23,6 +23,7 @@ const (
 	labelNotTrusted    = "policy_not_trusted" // the ticket's authority may not give the policy that it would have
 	labelNarrowing     = "bad_narrowing"      // the ticket's own list does not compile
 	labelNoDestination = "no_destination"     // neither client, ticket nor policy names a host and port
+	labelNotInside     = "not_inside"         // a credential at the inside door, which takes none
 	labelTooMany       = "too_many_tunnels"   // the ticket has all the live tunnels that it may have
 	labelNameUnknown   = "name_not_found"     // the name does not exist, or has no address
 	labelNameTimeout   = "name_timeout"       // the resolver did not answer in time

@@ -23,6 +23,9 @@ type registry struct {
 	mu    sync.Mutex
 	named [names]map[string]*held // the first of each list
 	count int                     // of tunnels
+	// inside has the tunnels that came by the inside door, where nobody shows a
+	// ticket. It is in no list, so that no revocation finds it.
+	inside held
 }
 
 // name is what tickets are found by.
@@ -62,34 +65,47 @@ const maxPerTicket = 10_000
 // needs one, and some more while a lost one is still to be found out.
 const maxDNSPerTicket = 8
 
-// enter adds a tunnel whose client is still to come.
+// enter adds a tunnel whose client is still to come. Without claims it is one that
+// came by the inside door, where the door's own bound holds and no other.
 func (r *registry) enter(claims *ticket.Claims, service tunnel.Stream) (*live, error) {
 	l := &live{service: service, dns: isDNS(service)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if kin := r.kin(claims); kin != nil {
-		switch {
-		case kin.family.tunnels >= maxPerTicket:
-			return nil, refuseTooMany()
-		case l.dns && kin.family.dns >= maxDNSPerTicket:
-			return nil, refuseTooMuchDNS()
+	h := &r.inside
+	if claims != nil {
+		var err error
+		if h, err = r.room(claims, l.dns); err != nil {
+			return nil, err
 		}
-	}
-	h := r.find(claims)
-	if h == nil {
-		h = r.add(claims)
+		h.family.tunnels++
+		if l.dns {
+			h.family.dns++
+		}
 	}
 	l.ticket, l.after = h, h.tunnels
 	if l.after != nil {
 		l.after.before = l
 	}
 	h.tunnels = l
-	h.family.tunnels++
-	if l.dns {
-		h.family.dns++
-	}
 	r.count++
 	return l, nil
+}
+
+// room gives the ticket with these claims, unless it has as many tunnels as it may
+// have.
+func (r *registry) room(claims *ticket.Claims, dns bool) (*held, error) {
+	if kin := r.kin(claims); kin != nil {
+		switch {
+		case kin.family.tunnels >= maxPerTicket:
+			return nil, refuseTooMany()
+		case dns && kin.family.dns >= maxDNSPerTicket:
+			return nil, refuseTooMuchDNS()
+		}
+	}
+	if h := r.find(claims); h != nil {
+		return h, nil
+	}
+	return r.add(claims), nil
 }
 
 // leave takes a tunnel out; a second time does nothing.
@@ -109,11 +125,14 @@ func (r *registry) leave(l *live) {
 		h.tunnels = l.after
 	}
 	l.ticket, l.before, l.after = nil, nil, nil
+	r.count--
+	if h == &r.inside {
+		return
+	}
 	h.family.tunnels--
 	if l.dns {
 		h.family.dns--
 	}
-	r.count--
 	if h.tunnels == nil {
 		r.drop(h)
 	}
@@ -281,7 +300,7 @@ func (r *registry) endKeys(set *ticket.KeySet) int {
 
 func (r *registry) endAll(cause Ended) int {
 	r.mu.Lock()
-	found := tunnelsOf(r.all(), func(*ticket.Claims) bool { return true })
+	found := r.inside.appendTo(tunnelsOf(r.all(), func(*ticket.Claims) bool { return true }))
 	r.mu.Unlock()
 	return endEach(found, cause)
 }
@@ -290,12 +309,17 @@ func (r *registry) endAll(cause Ended) int {
 func tunnelsOf(among iter.Seq[*held], those func(*ticket.Claims) bool) []*live {
 	var found []*live
 	for h := range among {
-		if !those(h.claims) {
-			continue
+		if those(h.claims) {
+			found = h.appendTo(found)
 		}
-		for l := h.tunnels; l != nil; l = l.after {
-			found = append(found, l)
-		}
+	}
+	return found
+}
+
+// appendTo adds the ticket's tunnels.
+func (h *held) appendTo(found []*live) []*live {
+	for l := h.tunnels; l != nil; l = l.after {
+		found = append(found, l)
 	}
 	return found
 }

@@ -29,6 +29,8 @@ type Snapshot struct {
 	// named or matched: whoever writes a ticket writes its groups too. An authority
 	// that is not in it may give any.
 	Trusted map[string][]string
+	// Inside is what the inside door opens; see [Gateway.Inside]. nil: nothing.
+	Inside *policy.Policy
 	// Release is called once, when the snapshot has been replaced and nothing
 	// uses its Resolver and DNS any more; nil: nobody needs to know.
 	Release func()

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/node"
+	"github.com/sallyport/sallyport/tunnel"
 )
 
 func newServe() *cobra.Command {
@@ -43,6 +46,8 @@ func newServe() *cobra.Command {
 			out.lost = func(n int) {
 				log.Warn().Str("event", "lines_lost").Int("lines", n).Msg("log lines were lost: nobody read them in time")
 			}
+			stdlog.SetFlags(0)
+			stdlog.SetOutput(libraryLog{log})
 			logDiagnostics(log, append(diagnostics, lintPolicies(c)...))
 			return serve(cmd.Context(), file, c, log)
 		},
@@ -161,6 +166,14 @@ func newLogger(c *config.Config, stderr io.Writer, out io.Writer) zerolog.Logger
 		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !isTerminal(stderr)}
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Str("node", c.Node).Logger()
+}
+
+// libraryLog is for what libraries say by the standard logger.
+type libraryLog struct{ zerolog.Logger }
+
+func (l libraryLog) Write(p []byte) (int, error) {
+	l.Warn().Str("event", "library").Msg(tunnel.SafeText(strings.TrimSpace(string(p)), 500))
+	return len(p), nil
 }
 
 // isTerminal tells where colours are of use: in a file they are only noise

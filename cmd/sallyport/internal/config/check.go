@@ -157,6 +157,9 @@ func (r *reader) checkGateway(c *Config) {
 	r.need("gateway.authorities", len(g.Authorities) == 0, "whose tickets are taken, such as [local]")
 	r.checkAuthorities(c)
 	r.checkUpstream(&g.Upstream)
+	if g.Inside != nil && !r.bad(insideKey) {
+		r.checkInside(g.Inside)
+	}
 	r.checkPolicies(c)
 }
 

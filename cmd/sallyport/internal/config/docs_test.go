@@ -102,7 +102,7 @@ func TestManualIsTrue(t *testing.T) {
 	write(t, dir, "gateway.pem", "certificate", 0o644)
 	write(t, dir, "gateway-key.pem", "key", 0o600)
 	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(text, -1)
-	if len(blocks) != 4 {
+	if len(blocks) != 5 {
 		t.Fatalf("%d examples", len(blocks))
 	}
 	good(t, blocks[0][1], dir)

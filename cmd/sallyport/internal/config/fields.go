@@ -148,6 +148,8 @@ func wants(t reflect.Type, tag reflect.StructTag) string {
 		return "a path"
 	case "file", "secret", "made":
 		return "the name of a file"
+	case "header":
+		return "the name of an HTTP header"
 	case "host":
 		return "a host name or an IPv4 address"
 	case "fqdn":

@@ -9,14 +9,15 @@ import (
 type listener struct {
 	path string
 	at   netip.AddrPort
-	tls  bool
+	// home says that development certificates keep it on this machine.
+	home bool
 }
 
 func listenersOf(c *Config) []listener {
 	var all []listener
-	add := func(path string, at netip.AddrPort, tls bool) {
+	add := func(path string, at netip.AddrPort, home bool) {
 		if at.IsValid() {
-			all = append(all, listener{path, at, tls})
+			all = append(all, listener{path, at, home})
 		}
 	}
 	if c.STA != nil {
@@ -24,6 +25,9 @@ func listenersOf(c *Config) []listener {
 	}
 	if c.Gateway != nil {
 		add("gateway.listen", c.Gateway.Listen, true)
+		if c.Gateway.Inside != nil {
+			add("gateway.inside.listen", c.Gateway.Inside.Listen, true)
+		}
 	}
 	if c.Admin != nil {
 		add("admin.listen", c.Admin.Listen, true)
@@ -43,7 +47,7 @@ func (r *reader) checkListeners(c *Config) {
 				break
 			}
 		}
-		if c.Certs.Mode == "dev" && one.tls && !one.at.Addr().IsLoopback() {
+		if c.Certs.Mode == "dev" && one.home && !one.at.Addr().IsLoopback() {
 			r.say(one.path, "certs.mode dev is for loopback only; listen on 127.0.0.1 or use mode files")
 		}
 	}

@@ -23,7 +23,6 @@ type gap struct {
 // line goes, and with it the marks in docs/configuration.md, which a test
 // compares.
 var gaps = []gap{
-	{"gateway.quic", []string{"false"}, Error, "QUIC", "leave it out or set false"},
 	{"certs.mode", []string{"dev", "files"}, Error, "ACME", "use mode files"},
 	{"certs.acme", nil, Error, "ACME", "use mode files"},
 

@@ -14,7 +14,7 @@ func TestFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"f:35:1: warning: admin: the operators' API is not built yet; nothing will listen there",
+		"f:41:1: warning: admin: the operators' API is not built yet; nothing will listen there",
 	}
 	if got := said(string(data), folder(t)); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -23,10 +23,8 @@ func TestFull(t *testing.T) {
 
 func TestGaps(t *testing.T) {
 	in := func(old, with string) string { return edit(t, old, with) }
-	gateway := func(line string) string { return in("  fqdn:", "  "+line+"\n  fqdn:") }
 	top := func(line string) string { return minimal + line + "\n" }
 	shownBy := map[string]struct{ text, want string }{
-		"gateway.quic":  {gateway("quic: True"), "f:6:9: gateway.quic: true: QUIC is not built yet; leave it out or set false"},
 		"certs.mode":    {in("mode: dev", "mode: acme"), "f:10:15: certs.mode: acme: ACME is not built yet; use mode files"},
 		"certs.acme":    {in("mode: dev", "acme: {email: a@example.com}"), "f:10:9: certs.acme: ACME is not built yet; use mode files"},
 		"admin":         {top("admin: {}"), "f:11:1: warning: admin: the operators' API is not built yet; nothing will listen there"},

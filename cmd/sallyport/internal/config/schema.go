@@ -166,6 +166,12 @@ type Gateway struct {
 	PublicAddresses []netip.Addr `yaml:"public_addresses"`
 	// QUIC switches QUIC on, at the same address.
 	QUIC bool `yaml:"quic" default:"false"`
+	// HTTPSProxy lets devices come by HTTP CONNECT as well, at the same address:
+	// HTTP/1.1 and HTTP/2, and HTTP/3 if QUIC is on.
+	HTTPSProxy bool `yaml:"https_proxy" default:"false"`
+	// CredentialHeader is a further header of HTTP that a ticket may stand in, for
+	// platforms that cannot set Proxy-Authorization; empty means none.
+	CredentialHeader string `yaml:"credential_header" is:"header"`
 	// State is the folder of what the gateway must remember over a restart.
 	State string `yaml:"state" default:"data/gateway" is:"path"`
 	// Authorities lists whose tickets the gateway takes. At least one is
@@ -184,6 +190,9 @@ type Gateway struct {
 	DrainTimeout time.Duration `yaml:"drain_timeout" default:"1h" range:"0s..24h"`
 	// Upstream says how services are connected to.
 	Upstream Upstream `yaml:"upstream"`
+	// Inside is a door for servers on the inner network, which need no ticket; nil
+	// means none.
+	Inside *Inside `yaml:"inside"`
 	// Policy is the default policy.
 	Policy Policy `yaml:"policy"`
 	// Policies are further policies, by name. The first in the file that matches
@@ -284,6 +293,20 @@ type Upstream struct {
 	// UserTimeout is how long a service may leave unacknowledged what was sent to
 	// it (RFC 5482): at least 5 s, or 0, which leaves it to the system.
 	UserTimeout time.Duration `yaml:"user_timeout" default:"2m" range:"0s..1h"`
+}
+
+// Inside is an HTTP proxy without authentication for servers on the inner network.
+type Inside struct {
+	// Listen is its address, plain HTTP, and never all addresses. Required.
+	Listen netip.AddrPort `yaml:"listen"`
+	// Sources lists the networks that servers may come from; whoever is in them may
+	// use it. At least one is required.
+	Sources []netip.Prefix `yaml:"sources"`
+	// Services is what may be reached, host:port,host:port without blanks and
+	// wildcards. Required.
+	Services string `yaml:"services" is:"services"`
+	// MaxTunnels bounds its live tunnels, which are beside those of devices.
+	MaxTunnels int `yaml:"max_tunnels" default:"20000" range:"1..1000000"`
 }
 
 // NamedPolicy is a policy for the tickets that match, or that name it.

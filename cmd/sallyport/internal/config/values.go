@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"reflect"
@@ -14,6 +15,7 @@ import (
 	"unicode"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/sallyport/sallyport/gateway/policy"
 )
@@ -69,6 +71,8 @@ func (r *reader) text(n *yaml.Node, at key, tag reflect.StructTag) (text, proble
 		return "", "needs " + either(words) + didYouMean(text, words)
 	case is == "fqdn" && text != "":
 		return hostName(text)
+	case is == "header" && text != "":
+		return headerName(text)
 	case is == "host" && text != "":
 		host, err := policy.ParseHost(text)
 		if err != nil {
@@ -87,6 +91,24 @@ func (r *reader) text(n *yaml.Node, at key, tag reflect.StructTag) (text, proble
 		return path, ""
 	}
 	return text, ""
+}
+
+// reservedHeaders are HTTP's own, or a proxy's: a ticket in one of them would be read
+// as something else, or twice.
+var reservedHeaders = []string{
+	"Connection", "Content-Length", "Host", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
+	"Transfer-Encoding", "Upgrade",
+}
+
+func headerName(text string) (name, problem string) {
+	name = http.CanonicalHeaderKey(text)
+	switch {
+	case !httpguts.ValidHeaderFieldName(text):
+		return "", "is no name of an HTTP header"
+	case slices.Contains(reservedHeaders, name):
+		return "", "is a header with a meaning of its own; use another"
+	}
+	return name, ""
 }
 
 // number stores everything that is one word and no text.

@@ -13,8 +13,16 @@ const filesBeside = 256
 
 // filesWanted is how many descriptors the tunnels that there may be take: two each.
 func filesWanted(c *config.Config) uint64 {
-	tunnels := c.Gateway.MaxTunnels
-	return 2*uint64(tunnels) + uint64(min(tunnels, tunnel.DefaultMaxPending)) + filesBeside
+	wanted := filesOf(c.Gateway.MaxTunnels) + filesBeside
+	if c.Gateway.Inside != nil {
+		wanted += filesOf(c.Gateway.Inside.MaxTunnels)
+	}
+	return wanted
+}
+
+// filesOf is for a server with so many tunnels at the most.
+func filesOf(tunnels int) uint64 {
+	return 2*uint64(tunnels) + uint64(min(tunnels, tunnel.DefaultMaxPending))
 }
 
 // checkFiles warns of a limit that is below what the file allows. Clients are refused
@@ -27,6 +35,6 @@ func (n *Node) checkFiles(c *config.Config) {
 	}
 	if wanted := filesWanted(c); limit.Cur < wanted {
 		n.log.Warn().Str("event", "files_low").Uint64("files", limit.Cur).Uint64("wanted", wanted).
-			Msg("fewer files may be open than gateway.max_tunnels takes: raise LimitNOFILE, or lower it")
+			Msg("fewer files may be open than gateway.max_tunnels, and that of the inside door, take: raise LimitNOFILE, or lower them")
 	}
 }

@@ -2,9 +2,7 @@ package node
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -15,6 +13,7 @@ import (
 	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/gateway/policy/lint"
 	"github.com/sallyport/sallyport/tunnel"
+	"github.com/sallyport/sallyport/tunnel/httpconnect"
 	"github.com/sallyport/sallyport/tunnel/record"
 )
 
@@ -25,6 +24,8 @@ type gatewayPart struct {
 	server *tunnel.Server
 	relays *tunnel.Relays
 	addr   netip.AddrPort
+	doors  *doors
+	inside *insideDoor // nil if the file has none
 	// upstream is in every snapshot.
 	upstream *gateway.Upstream
 
@@ -37,13 +38,20 @@ type gatewayPart struct {
 }
 
 func (n *Node) startGateway(ctx context.Context, c *config.Config) (*gatewayPart, error) {
-	listener, err := listen(ctx, c, c.Gateway.Listen)
+	doors, err := n.openDoors(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	g := &gatewayPart{addr: listener.Addr().(*net.TCPAddr).AddrPort()}
+	inside, err := openInside(ctx, c, httpconnect.Inside)
+	if err != nil {
+		doors.close()
+		return nil, err
+	}
+	g := &gatewayPart{doors: doors, addr: doors.address(), inside: inside}
+	g.around.inside = inside.address()
 	if err := g.assemble(n, c); err != nil {
-		listener.Close()
+		doors.close()
+		inside.close()
 		return nil, err
 	}
 	if !n.certs.CoversName(c.Gateway.FQDN) {
@@ -54,10 +62,11 @@ func (n *Node) startGateway(ctx context.Context, c *config.Config) (*gatewayPart
 	g.trust.run(ctx, n)
 	g.noteAddresses(ctx, n) // before the first tunnel, which might lead there
 	n.run("own addresses", func() error { return g.watchAddresses(ctx, n) })
-	n.run("gateway", func() error { return g.server.Serve(ctx, listener) })
+	g.doors.serve(ctx, n, g.server)
+	g.inside.serve(ctx, n, c)
 	n.run("memory", func() error { return n.trim(ctx) })
 	n.log.Info().Str("event", "gateway_ready").Str("fqdn", c.Gateway.FQDN).Stringer("listen", g.addr).
-		Msg("the gateway accepts tunnels")
+		Strs("carriers", g.doors.by()).Msg("the gateway accepts tunnels")
 	return g, nil
 }
 
@@ -108,15 +117,18 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	g.server, err = tunnel.NewServer(tunnel.Config{
-		TLS:          tunnel.ServerTLS(&tls.Config{GetCertificate: n.certs.GetCertificate}),
+	server := tunnel.Config{
 		Handler:      g.Gateway,
 		SetupTimeout: c.Gateway.SetupTimeout,
 		MaxStreams:   c.Gateway.MaxTunnels,
 		Records:      n.records(c, record.SelfTest),
 		Hooks:        n.carrierHooks(),
-	})
-	return err
+	}
+	g.doors.tell(&server)
+	if g.server, err = tunnel.NewServer(server); err != nil {
+		return err
+	}
+	return g.inside.assemble(n, c, g.Gateway)
 }
 
 // openUpstream is the way to the services. It finds out whether this machine has the
@@ -208,9 +220,13 @@ func (n *Node) snapshot(c *config.Config, since time.Time, names *names, around 
 	if err != nil {
 		return gateway.Snapshot{}, err
 	}
+	inside, err := c.InsidePolicy()
+	if err != nil {
+		return gateway.Snapshot{}, err
+	}
 	names.take()
 	return gateway.Snapshot{
-		Policies: policies, Since: since, Address: n.addressRules(c, around, listening),
+		Policies: policies, Inside: inside, Since: since, Address: n.addressRules(c, around, listening),
 		Resolver: names, DNS: names, Release: names.drop,
 		Catalogue: names.madeOf.catalogue, Trusted: n.trustedPolicies(),
 	}, nil
@@ -263,4 +279,6 @@ func catalogueOf(g *config.Gateway) (map[string][]netip.Addr, error) {
 func (g *gatewayPart) close() {
 	g.EndAll()
 	_ = g.server.Close()
+	g.doors.close()
+	g.inside.close()
 }

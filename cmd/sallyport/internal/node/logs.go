@@ -30,7 +30,9 @@ func (n *Node) tunnelHooks() gateway.Hooks {
 		Refused: n.refused,
 		Opened: func(a *gateway.Attempt) {
 			e := n.attempt(n.log.Info(), "tunnel_opened", a)
-			e.Str("tls", tls.VersionName(a.Peer.TLSVersion)).Str("layer", layer(a.Peer.Direct))
+			if a.Peer.TLSVersion != 0 { // the inside door has none
+				e.Str("tls", tls.VersionName(a.Peer.TLSVersion)).Str("layer", layer(a.Peer.Direct))
+			}
 			ends(e.Str("policy", a.Policy).Str("snapshot", a.Snapshot).Str("rule", a.Decision.Rule), a)
 			e.Msg("new TCP proxy connection established")
 		},

@@ -77,6 +77,14 @@ func (n *Node) GatewayAddr() netip.AddrPort {
 	return n.gateway.addr
 }
 
+// InsideAddr is where the inside door listens; zero without one.
+func (n *Node) InsideAddr() netip.AddrPort {
+	if n.gateway == nil {
+		return netip.AddrPort{}
+	}
+	return n.gateway.inside.address()
+}
+
 // Live is the number of live tunnels.
 func (n *Node) Live() int {
 	if n.gateway == nil {
@@ -91,7 +99,7 @@ func (n *Node) Drain(ctx context.Context) error {
 	if n.gateway == nil {
 		return nil
 	}
-	return n.gateway.server.Shutdown(ctx)
+	return drainBoth(ctx, n.gateway.server, n.gateway.inside)
 }
 
 // Close ends everything. Tunnels are cut; requests to the authority may finish
@@ -120,6 +128,7 @@ func (n *Node) Close(ctx context.Context) error {
 // reloadable are the keys that Reload puts in force, each with all below it.
 var reloadable = []string{
 	"gateway.policy", "gateway.policies", "gateway.facts", "gateway.match_catalogue", "gateway.public_addresses",
+	"gateway.inside.services",
 	"splitdns", "sta.clients",
 }
 

@@ -25,8 +25,9 @@ const (
 	maxRefusedHashes = 100_000
 )
 
-// refusals sums up what devices with a good ticket were refused, so that a mistake
-// in a policy shows as one line a minute and not as thousands:
+// refusals sums up what devices with a good ticket were refused, and servers at the
+// inside door, so that a mistake in a list shows as one line a minute and not as
+// thousands:
 //
 //	note ──► groups, and a timer with the first ──► tell ──► one line a group ──► nothing
 type refusals struct {
@@ -45,6 +46,7 @@ type refusals struct {
 
 // refusalKind is what refusals have in common.
 type refusalKind struct {
+	inside bool
 	host   string
 	port   uint16
 	reason string
@@ -63,9 +65,9 @@ func newRefusals(log zerolog.Logger) *refusals {
 	return &refusals{log: log, seed: maphash.MakeSeed()}
 }
 
-// note counts the refusal of a stream that had a good ticket.
+// note counts the refusal of a stream that had a good ticket, or needed none.
 func (r *refusals) note(a *gateway.Attempt, j *gateway.Judgement) {
-	if a.Claims == nil || j == nil || j.Allow {
+	if a.Claims == nil && !a.Inside || j == nil || j.Allow {
 		return
 	}
 	device := r.identify(a)
@@ -75,7 +77,7 @@ func (r *refusals) note(a *gateway.Attempt, j *gateway.Judgement) {
 	if r.closed {
 		return
 	}
-	kind := refusalKind{j.To.Host, j.To.Port, j.Reason}
+	kind := refusalKind{a.Inside, j.To.Host, j.To.Port, j.Reason}
 	group := r.groups[kind]
 	switch {
 	case group != nil:
@@ -97,8 +99,12 @@ func (r *refusals) note(a *gateway.Attempt, j *gateway.Judgement) {
 }
 
 // identify gives a number for who holds the ticket. Many devices may go by one
-// name, so the user counts too; a ticket that names neither is a device.
+// name, so the user counts too; a ticket that names neither is a device. A server
+// within is its address.
 func (r *refusals) identify(a *gateway.Attempt) uint64 {
+	if a.Inside {
+		return maphash.String(r.seed, a.Peer.Remote.Addr().Unmap().String())
+	}
 	c := a.Claims
 	who := c.Authority + "\x00" + c.User + "\x00" + c.Device
 	if c.User == "" && c.Device == "" {
@@ -142,25 +148,29 @@ func (r *refusals) tell() {
 		} else {
 			wanted = "a destination that is none"
 		}
-		group.write(e.Str("reason", kind.reason), wanted+", "+strings.ReplaceAll(kind.reason, "_", " "))
+		group.write(e.Str("reason", kind.reason), kind.inside, wanted+", "+strings.ReplaceAll(kind.reason, "_", " "))
 	}
 	if rest.tunnels > 0 {
-		rest.write(r.log.Warn().Str("event", "refusals"), "other destinations, more of them than are told one by one")
+		rest.write(r.log.Warn().Str("event", "refusals"), false, "other destinations, more of them than are told one by one")
 	}
 }
 
-func (g *refusalGroup) write(e *zerolog.Event, wanted string) {
-	e.Int("devices", len(g.devices)).Int("tunnels", g.tunnels).Time("first", g.first.UTC()).Time("last", g.last.UTC())
+func (g *refusalGroup) write(e *zerolog.Event, inside bool, wanted string) {
+	one, many := "device", "devices"
+	if inside {
+		one, many = "server", "servers"
+	}
+	e.Int(many, len(g.devices)).Int("tunnels", g.tunnels).Time("first", g.first.UTC()).Time("last", g.last.UTC())
 	if g.fix != "" {
 		e.Str("fix", g.fix)
 	}
-	who := strconv.Itoa(len(g.devices)) + " devices want "
+	who := strconv.Itoa(len(g.devices)) + " " + many + " want "
 	switch {
 	case g.more:
 		e.Bool("more", true)
 		who = "more than " + who
 	case len(g.devices) == 1:
-		who = "1 device wants "
+		who = "1 " + one + " wants "
 	}
 	e.Msg(who + wanted)
 }
@@ -179,11 +189,17 @@ func (r *refusals) close() {
 // refused writes the line about a stream that became no tunnel.
 func (n *Node) refused(a *gateway.Attempt, r *tunnel.Refusal) {
 	if a.Claims == nil && !n.aboutStranger() {
+		if a.Inside {
+			n.refusals.note(a, a.Judgement()) // it is counted all the same
+		}
 		return
 	}
 	j := a.Judgement()
 	e := n.attempt(n.log.Info(), "tunnel_refused", a)
-	if a.Claims != nil { // before that, every client is answered alike
+	switch { // before there are claims, every client is answered alike
+	case a.Inside, a.Claims != nil && overHTTP(a.Peer.Carrier):
+		e.Int("status", r.Status)
+	case a.Claims != nil:
 		e.Uint8("reply", uint8(r.Reply))
 	}
 	if j != nil {

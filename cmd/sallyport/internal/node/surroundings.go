@@ -30,6 +30,7 @@ type surroundings struct {
 	local  []netip.Addr     // of this machine's interfaces
 	public []netip.Addr     // that the gateway's name resolves to
 	behind []netip.AddrPort // that the names of authorities and of Redis resolve to
+	inside netip.AddrPort   // where the inside door listens in fact; it does not change
 }
 
 func (s *surroundings) equal(other *surroundings) bool {
@@ -140,9 +141,12 @@ func localAddresses() ([]netip.Addr, error) {
 // those in fact, which differ where a file says port 0, and those by which
 // others know the gateway.
 func (n *Node) ownListeners(c *config.Config, around *surroundings, listening netip.AddrPort) []netip.AddrPort {
-	own := append([]netip.AddrPort{listening, n.AuthorityAddr()}, around.behind...)
+	own := append([]netip.AddrPort{listening, around.inside, n.AuthorityAddr()}, around.behind...)
 	for _, file := range []*config.Config{n.config, c} {
 		own = append(own, file.Gateway.Listen, file.Health.Listen)
+		if file.Gateway.Inside != nil {
+			own = append(own, file.Gateway.Inside.Listen)
+		}
 		if file.STA != nil {
 			own = append(own, file.STA.Listen)
 		}
@@ -167,6 +171,9 @@ func (n *Node) ownNames(c *config.Config, listening netip.AddrPort) map[string][
 	for _, file := range []*config.Config{n.config, c} {
 		g := file.Gateway
 		names[g.FQDN] = append(names[g.FQDN], g.PublicPort, g.Listen.Port(), listening.Port())
+		if g.Inside != nil {
+			names[g.FQDN] = append(names[g.FQDN], g.Inside.Listen.Port())
+		}
 		for _, server := range behind(file) {
 			if host, err := policy.ParseHost(server.host); err == nil && host.Name != "" {
 				names[host.Name] = append(names[host.Name], server.port)
