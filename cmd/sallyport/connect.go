@@ -30,6 +30,8 @@ type connectFlags struct {
 	config, policy                string
 	gateway, serverName, ca       string
 	ticketFile, services          string
+	carrier                       string
+	keepAlive                     time.Duration
 	split, splitDNS               string
 	suffixes, localDNS            string
 	listen, httpListen, dnsListen string
@@ -69,6 +71,16 @@ only: the gateway goes by the policy that it chooses for the ticket.
 
 The HTTP proxy's listener has a PAC file for browsers at /proxy.pac.
 
+The carrier is what tunnels reach the gateway by:
+
+  auto      QUIC; TCP where QUIC does not come through, from 0.3 s on, and at once
+            from the second tunnel on. QUIC is tried there again after 1 to 30 min
+  quic      QUIC alone. It is one connection for all tunnels, and goes with this
+            machine from network to network
+  tcp       a TLS connection for each tunnel
+
+If the gateway's certificate is not good on one way, the other one is not tried.
+
 The ticket file holds the ticket alone, on one line, and is read again for each
 tunnel, so a new one can be put there at any time.`,
 		Args: cobra.NoArgs,
@@ -86,6 +98,8 @@ tunnel, so a new one can be put there at any time.`,
 	f.StringVar(&flags.ca, "ca", "", "PEM `FILE` of roots to trust (default: the system's)")
 	f.StringVar(&flags.ticketFile, "ticket-file", "", "`FILE` with the ticket (required)")
 	f.StringVar(&flags.services, "services", "", "the `LIST` of services, host:port,host:port without blanks (default: the file's)")
+	f.StringVar(&flags.carrier, "carrier", "", "what to reach the gateway by, `NAME`: auto, tcp or quic (default: auto; tcp if the file has no gateway.quic)")
+	f.DurationVar(&flags.keepAlive, "keep-alive", 0, "send a packet after so long a silence, a `DURATION` such as 240s, for NATs that forget (default: never)")
 	f.StringVar(&flags.split, "split-tunnel", "", "`MODE`: on, off or reverse (default: the file's, or off)")
 	f.StringVar(&flags.splitDNS, "split-dns", "", "`MODE`: remote, local or both (default: the file's, or both)")
 	f.StringVar(&flags.suffixes, "dns-suffixes", "", "the `LIST` of zones that the gateway's DNS is asked about, example.com,corp (default: the file's)")
@@ -118,6 +132,7 @@ func (f *connectFlags) run(ctx context.Context, stdout, stderr io.Writer) error 
 	if err != nil {
 		return usage(err)
 	}
+	defer proxy.Close()
 	if _, err := c.Ticket(); err != nil {
 		return usage(err)
 	}
@@ -246,13 +261,13 @@ func exampleURL(services []policy.Service) string {
 func (f *connectFlags) connectConfig(stderr io.Writer) (*connect.Config, error) {
 	c := &connect.Config{
 		Listen: f.listen, HTTPListen: f.httpListen, DNSListen: f.dnsListen, LocalDNS: f.localDNS,
-		Gateway: f.gateway, ServerName: f.serverName, User: f.user,
+		Gateway: f.gateway, ServerName: f.serverName, User: f.user, KeepAlive: f.keepAlive,
 		Ticket: func() (string, error) { return readTicket(f.ticketFile) },
 	}
 	if f.suffixes != "" {
 		c.Suffixes = strings.Split(f.suffixes, ",")
 	}
-	rules := splitRules{f.services, f.split, f.splitDNS}
+	rules, carrier := splitRules{f.services, f.split, f.splitDNS}, f.carrier
 	if f.config != "" {
 		file, err := loadConfig(f.config, stderr)
 		if err != nil {
@@ -267,6 +282,13 @@ func (f *connectFlags) connectConfig(stderr io.Writer) (*connect.Config, error) 
 		if err := fromFile(c, file, f.ca == ""); err != nil {
 			return nil, err
 		}
+		if carrier == "" && !file.Gateway.QUIC {
+			carrier = connect.TCP.String()
+		}
+	}
+	var err error
+	if c.Carrier, err = connect.ParseCarrier(cmp.Or(carrier, connect.Auto.String())); err != nil {
+		return nil, usage(fmt.Errorf("--carrier: %w", err))
 	}
 	if f.policy != "" && f.config == "" {
 		return nil, usage(errors.New("--policy needs --config FILE, which has the policy"))

@@ -27,9 +27,10 @@ func (a Auth) String() string { return fmt.Sprintf("{User:%q Password:[secret]}"
 func (a Auth) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
 
 // ClientHandshake speaks the client's side on conn and asks for a stream to
-// host and port. Host is a domain name of 1 to 255 bytes, or an IP address in
-// its textual form without a zone. When it returns nil, the next byte read from
-// conn is the first of the stream: nothing behind the reply has been read.
+// host and port: ClientAuthenticate, then ClientRequest. Host is a domain name of
+// 1 to 255 bytes, or an IP address in its textual form without a zone. When it
+// returns nil, the next byte read from conn is the first of the stream: nothing
+// behind the reply has been read.
 //
 // The end of ctx ends the handshake. conn's own deadlines count too, unless ctx
 // has ended: then they have been moved. After an error conn is of no further
@@ -38,35 +39,51 @@ func (a Auth) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String())
 // Errors are ErrAuth, a *ReplyError, a Problem, the context's, or the
 // connection's.
 func ClientHandshake(ctx context.Context, conn net.Conn, auth Auth, host string, port uint16) error {
-	request, err := appendRequest(nil, host, port)
+	request, err := AppendRequest(nil, host, port)
 	if err != nil {
 		return err
 	}
+	if err := ClientAuthenticate(ctx, conn, auth); err != nil {
+		return err
+	}
+	return ClientRequest(ctx, conn, request)
+}
+
+// ClientAuthenticate is the first step of a handshake: it presents the credential.
+// When it returns nil, the server has taken it, knows nothing of a destination
+// yet, and waits for ClientRequest. What is said of ClientHandshake holds for it.
+func ClientAuthenticate(ctx context.Context, conn net.Conn, auth Auth) error {
 	if len(auth.User) > 255 || len(auth.Password) > 255 {
 		return errors.New("socks: user name or password longer than 255 bytes")
 	}
+	return within(ctx, conn, func() error { return clientAuthenticate(conn, auth) })
+}
+
+// ClientRequest is the second step: it sends a request made by AppendRequest, once,
+// and reads the reply. What is said of ClientHandshake holds for it.
+func ClientRequest(ctx context.Context, conn net.Conn, request []byte) error {
+	return within(ctx, conn, func() error {
+		if _, err := conn.Write(request); err != nil {
+			return fmt.Errorf("socks: asking for the stream: %w", err)
+		}
+		return ReadReply(conn)
+	})
+}
+
+// within bounds what talks on conn by ctx.
+func within(ctx context.Context, conn net.Conn, talk func() error) error {
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(interrupted)
 		_ = conn.SetDeadline(time.Unix(1, 0))
 	})
-	err = handshake(conn, auth, request)
+	err := talk()
 	if !stop() {
-		// The deadline has been moved, even if too late to stop the handshake.
+		// The deadline has been moved, even if too late to stop the talk.
 		<-interrupted
 		return fmt.Errorf("socks: %w", context.Cause(ctx))
 	}
 	return err
-}
-
-func handshake(conn net.Conn, auth Auth, request []byte) error {
-	if err := clientAuthenticate(conn, auth); err != nil {
-		return err
-	}
-	if _, err := conn.Write(request); err != nil {
-		return fmt.Errorf("socks: asking for the stream: %w", err)
-	}
-	return ReadReply(conn)
 }
 
 func clientAuthenticate(conn io.ReadWriter, auth Auth) error {
@@ -111,7 +128,9 @@ func appendUserPass(b []byte, a Auth) []byte {
 	return append(b, a.Password...)
 }
 
-func appendRequest(b []byte, host string, port uint16) ([]byte, error) {
+// AppendRequest appends the request for a stream to host and port, which are as
+// ClientHandshake says. It is an error if they cannot be asked for.
+func AppendRequest(b []byte, host string, port uint16) ([]byte, error) {
 	b = append(b, Version, 1, 0) // CONNECT
 	addr, err := netip.ParseAddr(host)
 	switch {

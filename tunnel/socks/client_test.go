@@ -85,6 +85,30 @@ func TestClientHandshake(t *testing.T) {
 	}
 }
 
+// The credential can be presented, and its answer heard, before anything is asked
+// for; and nothing impossible is presented.
+func TestClientInSteps(t *testing.T) {
+	conn := scripted(t, "\x05\x01\x02", "\x05\x02", "\x01\x04user\x04pass", "\x01\x00",
+		"\x05\x01\x00\x03\x04host\x01\xbb", good+"stream")
+	request, err := AppendRequest(nil, "host", 443)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ClientAuthenticate(t.Context(), conn, Auth{"user", "pass"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ClientRequest(t.Context(), conn, request); err != nil {
+		t.Fatal(err)
+	}
+	next := make([]byte, len("stream"))
+	if _, err := io.ReadFull(conn, next); err != nil || string(next) != "stream" {
+		t.Errorf("behind the reply: %q, %v", next, err)
+	}
+	if err := ClientAuthenticate(t.Context(), scripted(t), Auth{User: strings.Repeat("x", 256)}); err == nil {
+		t.Error("a user name of 256 bytes was presented")
+	}
+}
+
 func TestClientIsRefused(t *testing.T) {
 	for r := GeneralFailure; r <= AddressNotSupported+1; r++ {
 		conn := scripted(t, "\x05\x01\x00", "\x05\x00", "\x05\x01\x00\x03\x04host\x01\xbb", string(r.Append(nil)))

@@ -26,14 +26,17 @@ var (
 	ErrProtocol = errors.New("no SOCKS5 answer from the gateway")
 )
 
-// Client opens tunnels through one gateway. It is safe for concurrent use and
-// has nothing to close.
+// Client opens tunnels through one gateway. It is safe for concurrent use. One whose
+// Carrier is not TCP has connections that outlive their tunnels, and must be closed.
 type Client struct {
-	gateway string
-	user    string
-	ticket  func() (string, error)
-	tls     *tls.Config
-	dialer  net.Dialer
+	gateway  string
+	user     string
+	ticket   func() (string, error)
+	carrier  Carrier
+	tls      *tls.Config
+	dialer   net.Dialer
+	links    *links // nil if the carrier is TCP
+	networks *networks
 }
 
 // NewClient checks its part of the config.
@@ -48,19 +51,43 @@ func NewClient(c Config) (*Client, error) {
 	if len(c.User) > maxField {
 		return nil, fmt.Errorf("the user name is longer than %d bytes", maxField)
 	}
+	if c.Carrier > Auto {
+		return nil, errors.New("unknown carrier")
+	}
+	if c.KeepAlive < 0 {
+		return nil, errors.New("the keep-alive must not be negative")
+	}
 	if c.ServerName == "" {
 		c.ServerName = host
 	}
-	return &Client{
+	client := &Client{
 		gateway: c.Gateway,
 		user:    c.User,
 		ticket:  c.Ticket,
+		carrier: c.Carrier,
 		tls:     clientTLS(c),
 		dialer: net.Dialer{
-			KeepAlive: -1, // an idle tunnel lets the radio sleep
+			KeepAlive: c.KeepAlive,
 			Resolver:  localResolver(c.LocalDNS),
 		},
-	}, nil
+	}
+	if c.KeepAlive == 0 {
+		client.dialer.KeepAlive = -1 // an idle tunnel lets the radio sleep
+	}
+	if c.Carrier != TCP {
+		client.networks = newNetworks(time.Now)
+		client.links = newLinks(c, host, port, client.networks.works)
+	}
+	return client, nil
+}
+
+// Close ends the tunnels that go by QUIC, and what is under way to the gateway. It
+// returns when nothing of it is left. Tunnels over TCP go on.
+func (c *Client) Close() error {
+	if c.links != nil {
+		c.links.close()
+	}
+	return nil
 }
 
 // clientTLS also keeps sessions for resumption: a device opens many short
@@ -75,6 +102,14 @@ func clientTLS(c Config) *tls.Config {
 	}
 	if c.Pin != nil {
 		certs.Pin(config, c.Pin)
+		pinned := config.VerifyConnection
+		config.VerifyConnection = func(state tls.ConnectionState) error {
+			if err := pinned(state); err != nil {
+				// As what crypto/tls calls it elsewhere, so that it is known in any carrier's error.
+				return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+			}
+			return nil
+		}
 	}
 	return config
 }
@@ -114,10 +149,14 @@ func (c *Client) dialDNS(ctx context.Context) (net.Conn, error) {
 	return stream, nil
 }
 
-// open goes step by step: TCP, TLS, SOCKS5.
+// open goes step by step: a way to the gateway, the credential, the destination.
 func (c *Client) open(ctx context.Context, host string, port uint16) (tunnel.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, setUpLimit)
 	defer cancel()
+	request, err := socks.AppendRequest(nil, host, port)
+	if err != nil {
+		return nil, err
+	}
 	handle, err := c.ticket()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoTicket, err)
@@ -125,6 +164,41 @@ func (c *Client) open(ctx context.Context, host string, port uint16) (tunnel.Str
 	if handle == "" || len(handle) > maxField {
 		return nil, fmt.Errorf("%w: it must have 1 to %d bytes", ErrNoTicket, maxField)
 	}
+	stream, err := c.reach(ctx, socks.Auth{User: c.user, Password: handle})
+	if err != nil {
+		return nil, err
+	}
+	if err := socks.ClientRequest(ctx, stream, request); err != nil {
+		_ = stream.Close()
+		return nil, handshakeError(err)
+	}
+	return stream, nil
+}
+
+// reach returns a stream on which the gateway has taken the credential.
+func (c *Client) reach(ctx context.Context, auth socks.Auth) (tunnel.Stream, error) {
+	switch c.carrier {
+	case Auto:
+		return c.race(ctx, auth)
+	case QUIC:
+		stream, err := c.links.open(ctx, auth, &progress{})
+		if err != nil {
+			return nil, err // as in Dial
+		}
+		return stream, nil
+	}
+	stream, err := c.dialTLS(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := present(ctx, stream, auth); err != nil {
+		return nil, err
+	}
+	return stream, nil
+}
+
+// dialTLS reaches the gateway over TCP.
+func (c *Client) dialTLS(ctx context.Context) (*gatewayStream, error) {
 	raw, err := c.dialer.DialContext(ctx, "tcp", c.gateway)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
@@ -134,12 +208,16 @@ func (c *Client) open(ctx context.Context, host string, port uint16) (tunnel.Str
 		_ = raw.Close()
 		return nil, fmt.Errorf("%w: %w", ErrTLS, err)
 	}
-	err = socks.ClientHandshake(ctx, stream, socks.Auth{User: c.user, Password: handle}, host, port)
-	if err != nil {
-		_ = stream.Close()
-		return nil, handshakeError(err)
-	}
 	return stream, nil
+}
+
+// present shows the credential, and closes the stream if it is not taken.
+func present(ctx context.Context, stream tunnel.Stream, auth socks.Auth) error {
+	if err := socks.ClientAuthenticate(ctx, stream, auth); err != nil {
+		_ = stream.Close()
+		return handshakeError(err)
+	}
+	return nil
 }
 
 // handshakeError tells a refused ticket and a broken conversation apart.
@@ -165,6 +243,9 @@ type gatewayStream struct {
 }
 
 var _ tunnel.Stream = (*gatewayStream)(nil)
+
+// Abort ends it without a goodbye.
+func (s *gatewayStream) Abort() { _ = s.raw.Close() }
 
 // Close ends the tunnel promptly, whatever state the other side is in.
 func (s *gatewayStream) Close() error {

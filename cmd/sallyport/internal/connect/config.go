@@ -32,7 +32,8 @@ const minPassword = 16
 const maxField = 255
 
 // Config says where the gateway is, what to show it, and what to send there. A
-// Client reads Gateway, ServerName, RootCAs, Pin, Ticket and User of it.
+// Client reads Gateway, ServerName, RootCAs, Pin, Ticket, User, Carrier, KeepAlive
+// and LocalDNS of it.
 type Config struct {
 	// Listen is the local listener's host:port. The host must be a loopback
 	// address or "localhost"; port 0 takes a free one.
@@ -58,6 +59,12 @@ type Config struct {
 	// User is the user name to claim, at most 255 bytes. The gateway logs it
 	// and does not trust it.
 	User string
+	// Carrier is what tunnels reach the gateway by. The zero value is TCP.
+	Carrier Carrier
+	// KeepAlive is how long a connection to the gateway may be silent before a
+	// packet is sent on it, for NATs and load balancers that forget silent flows.
+	// Zero means for ever: a radio that sleeps is not woken.
+	KeepAlive time.Duration
 	// NetworkAccess is "tunneled", which "" means too, "web_sso" or
 	// "unrestricted", with which nothing goes to the gateway.
 	NetworkAccess string
@@ -117,12 +124,14 @@ type Tunnel struct {
 	// NoList: there is nothing to be listed in, neither services nor web domains.
 	NoList bool
 	Via    Via
-	Took   time.Duration
-	Err    error // nil if it stands
+	// Carrier is what the tunnel goes by, if it stands and its Via is Gateway.
+	Carrier Carrier
+	Took    time.Duration
+	Err     error // nil if it stands
 }
 
 // String is the line for the log. For a listed destination it reads as devices
-// write it.
+// write it; QUIC is named behind, as what devices have not.
 func (t Tunnel) String() string {
 	var line string
 	switch {
@@ -135,8 +144,11 @@ func (t Tunnel) String() string {
 	default:
 		line = fmt.Sprintf("%v goes straight out", t.Destination)
 	}
-	if t.Err != nil {
+	switch {
+	case t.Err != nil:
 		line += ": " + oneLine(t.Err)
+	case t.Via == Gateway && t.Carrier == QUIC:
+		line += ", over QUIC"
 	}
 	return line
 }

@@ -35,6 +35,9 @@ func (p *Proxy) connect(ctx context.Context, d tunnel.Destination) (tunnel.Strea
 	default:
 		stream, err = p.open(ctx, d.Host, d.Port)
 	}
+	if err == nil && r.via == Gateway {
+		r.carrier = carrierOf(stream)
+	}
 	return stream, r, err
 }
 

@@ -9,7 +9,8 @@
 //	            ── DNS, UDP and TCP ──→ names ── by asks ─┬─→ local DNS
 //	                                                      └─→ Client: DNS over TCP at
 //	                                                          dns.sallyport.internal:53
-//	Client ── TCP ── TLS ── SOCKS5: ticket, name ──→ gateway ──→ service
+//	Client ─┬─ TCP ── TLS ── SOCKS5: ticket, name ─┬─→ gateway ──→ service
+//	        └─ QUIC ── a stream of it ── SOCKS5 ───┘
 //
 // # Which way
 //
@@ -64,6 +65,39 @@
 // For the stub, the local DNS is asked by UDP, from a fresh port and with a fresh
 // id, and over TCP if the answer is cut. The gateway's is asked through at most
 // eight tunnels, which are kept for 30 s after their last question.
+//
+// # By what carrier
+//
+// With Auto, a tunnel takes what reaches the gateway first. The race is for a
+// stream on which the ticket has been taken, or can be shown; the destination is
+// asked for afterwards, once:
+//
+//	0 s                  0.3 s                          the first counts
+//	QUIC: dial ─────────────┬───→ connected ──→ ticket shown ──→ answered
+//	      or have one ──────┼──────────┘         │ 1 s
+//	TCP:                    └─→ connected ──→    └─→ connected ──→ ticket shown
+//
+// TCP starts sooner when QUIC fails sooner, as where nobody listens on UDP: an empty
+// packet from a connected socket, beside the dial, is what the kernel tells that by.
+// A certificate that is not good, or a ticket that is refused, ends the race: neither
+// is a reason to try the other way.
+//
+// Where TCP wins and QUIC is silent, the network is remembered, by this machine's
+// address in it: TCP is taken at once there, and with the first tunnel after 1, 2, 4
+// … 30 min QUIC is dialled beside it. As soon as that succeeds, whichever dial it
+// is, QUIC is back. Between tunnels there are no tries, since they would wake the
+// radio; a gateway that has answered anything at all on a stream is slow, not
+// blocked.
+//
+//	            a tunnel beyond 192, 30 s without one,
+//	dial ──→ live ────────────────────────────────────→ retired ──→ closed, after its
+//	           │  reset, silent, cannot be moved                    last tunnel
+//	           └── another network: moved, with all of its tunnels
+//
+// All tunnels share the live connection. While it has any, the address that the
+// kernel would use towards the gateway is looked at every 2 s, which sends nothing.
+// Tunnels in a retired connection live on, and move on, as long as QUIC's own timers
+// let them.
 //
 // # What an application is told
 //

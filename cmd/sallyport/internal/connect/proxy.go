@@ -15,7 +15,8 @@ import (
 )
 
 // Proxy is what applications meet: a SOCKS5 server, an HTTP proxy and a DNS
-// stub. Its Dial is the Client's: always through the gateway.
+// stub. Its Dial is the Client's: always through the gateway. So is its Close, for
+// when all that was served has ended.
 type Proxy struct {
 	*Client
 	listen, httpListen, dnsListen string
@@ -153,7 +154,8 @@ func (p *Proxy) tellRefused(err error) {
 func (p *Proxy) tellTunnel(wanted tunnel.Destination, way route, began time.Time, err error) {
 	if p.hooks.Tunnel != nil {
 		p.hooks.Tunnel(Tunnel{
-			Destination: wanted, Listed: way.listed, NoList: p.split.noList, Via: way.via, Took: time.Since(began), Err: err,
+			Destination: wanted, Listed: way.listed, NoList: p.split.noList, Via: way.via, Carrier: way.carrier,
+			Took: time.Since(began), Err: err,
 		})
 	}
 }

@@ -90,10 +90,11 @@ func ownNames(c Config) map[string]bool {
 
 // route is how a destination is to be reached.
 type route struct {
-	via    Via
-	listed bool
-	host   policy.Host // the zero Host if known is false
-	known  bool        // it could be read as a name or an address
+	via     Via
+	carrier Carrier // once the tunnel stands
+	listed  bool
+	host    policy.Host // the zero Host if known is false
+	known   bool        // it could be read as a name or an address
 }
 
 // way decides on a destination. What comes first decides; doc.go has it as a

@@ -56,10 +56,16 @@ func certificate(t testing.TB, name string, until time.Time) tls.Certificate {
 // gateway is a real SOCKS5-over-TLS endpoint with the least of a gateway's
 // rules: one ticket, and names that are answered by the test's own service.
 type gateway struct {
-	addr string
-	leaf *x509.Certificate
+	addr   string
+	leaf   *x509.Certificate
+	cert   tls.Certificate
+	server *tunnel.Server
+	// hold, if there is one, may keep a visitor waiting before his credential is
+	// judged.
+	hold func(context.Context, tunnel.Peer)
 
 	mu     sync.Mutex
+	shown  int // credentials presented
 	seen   []visit
 	routes map[string]string      // host:port as asked for → where it is
 	reply  map[string]socks.Reply // host:port as asked for → the refusal; else not allowed
@@ -82,7 +88,7 @@ func idleConfig(t testing.TB, mode Mode) Config {
 func startGateway(t testing.TB) *gateway {
 	t.Helper()
 	cert := certificate(t, gatewayName, time.Now().Add(time.Hour))
-	g := &gateway{leaf: cert.Leaf, routes: map[string]string{}, reply: map[string]socks.Reply{}}
+	g := &gateway{leaf: cert.Leaf, cert: cert, routes: map[string]string{}, reply: map[string]socks.Reply{}}
 	server, err := tunnel.NewServer(tunnel.Config{
 		TLS:     tunnel.ServerTLS(&tls.Config{Certificates: []tls.Certificate{cert}}),
 		Handler: g,
@@ -94,7 +100,7 @@ func startGateway(t testing.TB) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.addr = ln.Addr().String()
+	g.addr, g.server = ln.Addr().String(), server
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(context.Background(), ln) }()
 	t.Cleanup(func() {
@@ -108,6 +114,12 @@ func startGateway(t testing.TB) *gateway {
 
 func (g *gateway) ServeTunnel(ctx context.Context, n tunnel.Negotiation) {
 	credential, err := n.Credential(ctx)
+	g.mu.Lock()
+	g.shown++
+	g.mu.Unlock()
+	if g.hold != nil {
+		g.hold(ctx, n.Peer())
+	}
 	if err != nil || credential.Secret != goodTicket {
 		n.Refuse(&tunnel.Refusal{Label: "ticket", Err: err})
 		return
@@ -144,6 +156,14 @@ func (g *gateway) note(v visit) (target string, refusal socks.Reply) {
 		return "", reply
 	}
 	return g.routes[key], socks.NotAllowed
+}
+
+// takeShown says how many credentials were presented since it was last asked.
+func (g *gateway) takeShown() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	defer func() { g.shown = 0 }()
+	return g.shown
 }
 
 func (g *gateway) visits() []visit {
@@ -215,6 +235,7 @@ func startDoor[L interface{ Addr() net.Addr }](
 	served := make(chan error, 1)
 	go func() { served <- serve(p, ctx, ln) }()
 	t.Cleanup(func() {
+		defer p.Close()
 		cancel()
 		if err := <-served; err != nil {
 			t.Errorf("serving: %v", err)
