@@ -66,6 +66,9 @@ func (b *buffer) fit(n int) {
 	}
 }
 
+// isSmall tells whether the last read has not earned more.
+func (b *buffer) isSmall() bool { return b.size <= waitSize }
+
 // release gives the buffer back and keeps the size. What it holds is the
 // streams' own ciphertext or, with no TLS inside, some tunnel's plain bytes:
 // readers get only what was read into it since.

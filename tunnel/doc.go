@@ -54,7 +54,7 @@
 // for two seconds its ciphers; or nothing.
 //
 // Elsewhere, and for streams without a descriptor, Relay does the same with two
-// goroutines and a small buffer each.
+// goroutines, and a small buffer for each stream that is no Awaiter.
 //
 // # Two ways to end
 //

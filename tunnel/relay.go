@@ -15,7 +15,8 @@ import (
 // When it returns both streams are closed, and the goroutine and the timer that
 // it started are gone. It allocates nothing for each buffer, sends nothing of
 // its own, and touches nothing that another tunnel does, but the buffer pools.
-// While it waits it has a small buffer in each direction.
+// While it waits it has a small buffer in each direction, or none where the stream
+// is a TCP connection or an Awaiter.
 //
 // It takes any streams. [Relays] does the same for many of those that have
 // descriptors, without a goroutine or a buffer each while they wait.
@@ -32,12 +33,14 @@ type relay struct {
 	watch           watch
 	ending          ending
 	survive         func(after func()) // a panic of a copying goroutine; nil: the process does not
+	holder          *visitor           // whose stream the client's is; nil if it is no server's
 }
 
 func newRelay(client, service Stream, l Limits) *relay {
 	r := &relay{client: client, service: service}
 	r.up = direction{src: client, dst: service, srcFault: ClientError, dstFault: ServiceError, finished: ClientClosed}
 	r.down = direction{src: service, dst: client, srcFault: ServiceError, dstFault: ClientError, finished: ServiceClosed}
+	r.up.await, r.down.await = awaitOf(client), awaitOf(service)
 	r.watch.init(r, l)
 	return r
 }
@@ -55,6 +58,22 @@ func (r *relay) relay() {
 
 // run and Abort satisfy joined.
 func (r *relay) run(e Ender) {
+	if r.holder == nil {
+		r.relay()
+		e.Ended(r.result())
+		return
+	}
+	// The goroutine that served the client until now has grown a stack for its
+	// handshake; a fresh one has a quarter of it.
+	go r.alone(e)
+}
+
+// alone is the tunnel's life beside whoever began it.
+func (r *relay) alone(e Ender) {
+	defer r.holder.over()
+	if r.survive != nil {
+		defer r.survive(func() {})
+	}
 	r.relay()
 	e.Ended(r.result())
 }
@@ -75,7 +94,8 @@ func (r *relay) result() Result {
 type direction struct {
 	src, dst           Stream
 	srcFault, dstFault CloseReason
-	finished           CloseReason // when src ends cleanly
+	finished           CloseReason  // when src ends cleanly
+	await              func() error // until src has something to read; nil: only a Read can wait
 
 	moved   int64
 	last    atomic.Int64 // when a byte moved last, on the watch's clock
@@ -108,10 +128,9 @@ func (r *relay) copy(d *direction) {
 	var buf buffer
 	defer buf.release()
 	for {
-		p := buf.bytes()
-		n, err := d.src.Read(p)
-		if n > 0 {
-			if writeErr := r.pass(d, p[:n]); writeErr != nil {
+		p, err := d.read(&buf)
+		if len(p) > 0 {
+			if writeErr := r.pass(d, p); writeErr != nil {
 				r.writeFailed(d, writeErr)
 				return
 			}
@@ -124,8 +143,22 @@ func (r *relay) copy(d *direction) {
 			r.fail(d.srcFault, err)
 			return
 		}
-		buf.fit(n)
+		buf.fit(len(p))
 	}
+}
+
+// read gives the next bytes, which are in buf. Where that can be, it waits for them
+// without.
+func (d *direction) read(buf *buffer) ([]byte, error) {
+	if d.await != nil && buf.isSmall() {
+		buf.release()
+		if err := d.await(); err != nil {
+			return nil, err
+		}
+	}
+	p := buf.bytes()
+	n, err := d.src.Read(p)
+	return p[:n], err
 }
 
 // pass writes p, and lets the watch see it.

@@ -93,6 +93,11 @@ func (r *Relays) join(client, service Stream, l Limits) joined {
 	}
 	t := newRelay(client, service, l)
 	t.survive = r.survive
+	if of, ok := client.(interface{ holder() *visitor }); ok {
+		if t.holder = of.holder(); t.holder != nil {
+			t.holder.lease(t) // last: from here on others may abort it
+		}
+	}
 	return t
 }
 

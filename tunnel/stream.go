@@ -56,6 +56,7 @@ func (e *entrance) init(src io.Reader, w *wire, preAuth int) {
 }
 
 func (e *entrance) belongsTo(v *visitor) { e.owner = v }
+func (e *entrance) holder() *visitor     { return e.owner }
 func (e *entrance) ahead() *ahead        { return &e.in }
 
 func (e *entrance) lift() {

@@ -10,8 +10,6 @@ func (e *entrance) below() *net.TCPConn {
 	return tcp
 }
 
-func (e *entrance) holder() *visitor { return e.owner }
-
 // rest takes all that came ahead.
 func (a *ahead) rest() []byte {
 	if !a.held() {
@@ -22,6 +20,9 @@ func (a *ahead) rest() []byte {
 	a.releaseIfEmpty()
 	return b
 }
+
+// unseal gives nothing: the bytes are the tunnel's.
+func (h *held) unseal() codec { return plainCodec{} }
 
 // unseal exchanges the connection below crypto/tls for one in memory.
 func (s *tlsStream) unseal() codec {

@@ -174,5 +174,8 @@ func (v insideVoice) succeed() (tunnel.Stream, error) {
 		_ = v.stream.Close()
 		return nil, gone(err)
 	}
+	if tcp, ok := v.stream.Stream.(*net.TCPConn); ok && len(v.stream.ahead) == 0 {
+		return tcp, nil // nothing but a connection: its tunnel can be parked
+	}
 	return v.stream, nil
 }

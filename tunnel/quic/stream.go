@@ -24,6 +24,7 @@ type stream struct {
 	// writing is held by whoever writes or ends writing: quic-go forbids both at
 	// once.
 	writing sync.Mutex
+	next    [1]byte // for Await
 }
 
 var _ tunnel.Stream = (*stream)(nil)
@@ -32,6 +33,13 @@ var _ tunnel.Stream = (*stream)(nil)
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.quic.Read(p)
 	return n, asFault(err)
+}
+
+// Await waits until there is something to read, or the end. It satisfies
+// tunnel.Awaiter.
+func (s *stream) Await() error {
+	_, err := s.quic.Peek(s.next[:])
+	return asFault(err)
 }
 
 // Write returns when all but the last packet's worth of p is on its way.
