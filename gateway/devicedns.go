@@ -74,19 +74,13 @@ func (s *dnsStream) Close() error {
 	return s.pipeEnd.Close()
 }
 
-// isDNS tells whether a stream leads to the gateway's DNS.
-func isDNS(s tunnel.Stream) bool {
-	_, ok := s.(*dnsStream)
-	return ok
-}
-
-// settle waits for the goroutine behind a stream, if it has one. The stream is
-// closed already, unless a panic is on its way up.
-func settle(s tunnel.Stream) {
-	_ = s.Close()
+// dnsBehind is closed when the gateway's DNS behind a stream serves no more; nil for a
+// stream that leads elsewhere.
+func dnsBehind(s tunnel.Stream) <-chan struct{} {
 	if dns, ok := s.(*dnsStream); ok {
-		<-dns.over
+		return dns.over
 	}
+	return nil
 }
 
 // pipeEnd is one end of two pipes in memory, which half-close apart as those of a

@@ -104,6 +104,9 @@ func (g *Gateway) dismissLosers(open int, outcomes <-chan outcome) {
 func (g *Gateway) dismiss(service tunnel.Stream) {
 	from, to := addrPort(service.LocalAddr()), addrPort(service.RemoteAddr())
 	_ = service.Close()
+	if over := dnsBehind(service); over != nil {
+		<-over
+	}
 	g.hungUp(from, to)
 }
 

@@ -54,18 +54,19 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 	if err != nil {
 		return err
 	}
-	defer settle(service)
-	live, err := g.registry.enter(claims, service)
-	if err != nil {
-		g.dismiss(service)
-		return err
-	}
+	var entered *live
 	defer func() {
-		if !live.isJoined() { // whatever came in between
-			g.registry.leave(live)
+		switch { // whatever came in between
+		case entered == nil:
+			g.dismiss(service)
+		case !entered.isJoined():
+			g.registry.leave(entered)
 			g.dismiss(service)
 		}
 	}()
+	if entered, err = g.registry.enter(claims, service); err != nil {
+		return err
+	}
 	client, err := g.enter(claims, n)
 	if err != nil {
 		return err
@@ -74,7 +75,7 @@ func (g *Gateway) open(ctx context.Context, n tunnel.Negotiation, a *Attempt) er
 	a.trial = nil // it is not needed any more, and a tunnel may live for days
 	a.From, a.To = addrPort(service.LocalAddr()), addrPort(service.RemoteAddr())
 	a.SetUp = time.Since(a.Peer.Accepted)
-	g.relay(a, live, client, service)
+	g.relay(a, entered, client, service)
 	return nil
 }
 
@@ -174,7 +175,7 @@ func (g *Gateway) relay(a *Attempt, live *live, client, service tunnel.Stream) {
 		g.config.Hooks.Opened(a)
 	}
 	limits := g.config.Relay
-	if live.dns && (limits.Idle <= 0 || limits.Idle > dnsIdle) {
+	if live.dns != nil && (limits.Idle <= 0 || limits.Idle > dnsIdle) {
 		limits.Idle = dnsIdle
 	}
 	live.gateway, live.attempt, live.opened = g, a, time.Now()
@@ -193,6 +194,9 @@ func (l *live) Joined(t tunnel.Tunnel) {
 func (l *live) Ended(result tunnel.Result) {
 	l.forgetExpiry()
 	l.gateway.registry.leave(l)
+	if l.dns != nil {
+		<-l.dns
+	}
 	l.gateway.hungUp(l.attempt.From, l.attempt.To)
 	account := &Account{
 		Up: result.Up, Down: result.Down, Lasted: time.Since(l.opened),

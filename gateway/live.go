@@ -34,7 +34,7 @@ type live struct {
 	ticket        *held // nil once the tunnel has left
 	before, after *live // the ticket's other tunnels
 
-	dns bool // it leads to the gateway's DNS
+	dns <-chan struct{} // closed when the gateway's DNS behind it serves no more; nil: it leads elsewhere
 
 	// Of a tunnel whose client was told of success.
 	gateway *Gateway

@@ -68,17 +68,17 @@ const maxDNSPerTicket = 8
 // enter adds a tunnel whose client is still to come. Without claims it is one that
 // came by the inside door, where the door's own bound holds and no other.
 func (r *registry) enter(claims *ticket.Claims, service tunnel.Stream) (*live, error) {
-	l := &live{service: service, dns: isDNS(service)}
+	l := &live{service: service, dns: dnsBehind(service)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := &r.inside
 	if claims != nil {
 		var err error
-		if h, err = r.room(claims, l.dns); err != nil {
+		if h, err = r.room(claims, l.dns != nil); err != nil {
 			return nil, err
 		}
 		h.family.tunnels++
-		if l.dns {
+		if l.dns != nil {
 			h.family.dns++
 		}
 	}
@@ -130,7 +130,7 @@ func (r *registry) leave(l *live) {
 		return
 	}
 	h.family.tunnels--
-	if l.dns {
+	if l.dns != nil {
 		h.family.dns--
 	}
 	if h.tunnels == nil {

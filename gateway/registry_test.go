@@ -260,7 +260,7 @@ func TestBoundsByAuthority(t *testing.T) {
 	var r registry
 	dns := func() tunnel.Stream {
 		near, _ := newPipe()
-		return &dnsStream{pipeEnd: near, cancel: func() {}}
+		return &dnsStream{pipeEnd: near, cancel: func() {}, over: closedChan()}
 	}
 	ours := &ticket.Claims{ID: "t1", Family: "f", Authority: "STA01"}
 	theirs := &ticket.Claims{ID: "t2", Family: "f", Authority: "STA02"}
@@ -292,7 +292,7 @@ func TestIdleDNS(t *testing.T) {
 			defer device.Close()
 			var service tunnel.Stream = near
 			if dns {
-				service = &dnsStream{pipeEnd: near, cancel: func() {}}
+				service = &dnsStream{pipeEnd: near, cancel: func() {}, over: closedChan()}
 			}
 			g.relay(&Attempt{Claims: claims}, mustEnter(t, &g.registry, claims, service), client, service)
 			if account.Lasted.Round(time.Second) != want || account.Reason != string(tunnel.Idle) {
@@ -300,4 +300,11 @@ func TestIdleDNS(t *testing.T) {
 			}
 		})
 	}
+}
+
+// closedChan is of a DNS that serves no more.
+func closedChan() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
 }
