@@ -7,14 +7,23 @@ import "net"
 type handingOut struct {
 	Negotiation
 	visitor *visitor
+	granted bool
 }
 
-func (g handingOut) Succeed() (Stream, error) {
-	s, err := g.Negotiation.Succeed()
+func (h *handingOut) Succeed() (Stream, error) {
+	s, err := h.Negotiation.Succeed()
 	if err != nil {
 		return nil, err
 	}
-	return &held{Stream: s, visitor: g.visitor}, nil
+	h.granted = true
+	return &held{Stream: s, visitor: h.visitor}, nil
+}
+
+// Refuse does nothing to a stream that is somebody else's by now.
+func (h *handingOut) Refuse(err error) {
+	if !h.granted {
+		h.Negotiation.Refuse(err)
+	}
 }
 
 // held is a stream of another carrier, of whose tunnel a server keeps account.

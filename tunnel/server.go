@@ -240,10 +240,10 @@ func (s *Server) serveConn(ctx context.Context, v *visitor) {
 func (s *Server) greet(ctx context.Context, v *visitor, peer *Peer) Negotiation {
 	settle := func() error { return s.settle(v) }
 	if carried, ok := v.conn.(Carried); ok {
-		return handingOut{carried.Negotiation(Admission{
+		return &handingOut{Negotiation: carried.Negotiation(Admission{
 			Peer: *peer, MaxPreAuthBytes: s.config.MaxPreAuthBytes,
 			Settle: func() error { return settled(settle) },
-		}), v}
+		}), visitor: v}
 	}
 	if s.config.TLS == nil {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -76,9 +76,11 @@ func (c *Carrier) serveHTTP2(ctx context.Context, door *tunnel.Door) {
 // whoever wants to keep it wakes the reader, which keeps it and reads on.
 type sharedDoor struct {
 	*tunnel.Door
-	wanted atomic.Bool
-	kept   chan error
-	over   chan struct{} // closed when the connection is over
+	kept chan error
+	over chan struct{} // closed when the connection is over
+
+	mu     sync.Mutex // held until the deadline that wakes the reader has been set
+	wanted bool
 }
 
 // aLongTimeAgo is a deadline that has passed.
@@ -86,24 +88,32 @@ var aLongTimeAgo = time.Unix(1, 0)
 
 func (d *sharedDoor) Read(p []byte) (int, error) {
 	for {
-		if d.wanted.CompareAndSwap(true, false) {
-			err := d.Door.Keep()
-			if err != nil { // the client is to hear of it
-				_ = d.SetReadDeadline(d.Peer().Deadline)
-			}
-			d.kept <- err
-		}
 		n, err := d.Door.Read(p)
-		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !d.wanted.Load() {
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !d.isWanted() {
 			return n, err
 		}
+		if err = d.Keep(); err != nil { // the client is to hear of it
+			_ = d.SetReadDeadline(d.Peer().Deadline)
+		}
+		d.kept <- err
 	}
+}
+
+// isWanted tells the reader, once, that it was woken to keep the door.
+func (d *sharedDoor) isWanted() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	wanted := d.wanted
+	d.wanted = false
+	return wanted
 }
 
 // keep is called once. The error is a *tunnel.Refusal.
 func (d *sharedDoor) keep() error {
-	d.wanted.Store(true)
+	d.mu.Lock()
+	d.wanted = true
 	_ = d.SetReadDeadline(aLongTimeAgo)
+	d.mu.Unlock()
 	select {
 	case err := <-d.kept:
 		return err

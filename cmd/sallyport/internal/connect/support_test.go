@@ -102,14 +102,28 @@ func startGateway(t testing.TB) *gateway {
 	}
 	g.addr, g.server = ln.Addr().String(), server
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(context.Background(), ln) }()
+	accepting := &acceptingListener{Listener: ln, began: make(chan struct{})}
+	go func() { served <- server.Serve(context.Background(), accepting) }()
 	t.Cleanup(func() {
+		<-accepting.began // a server that is closed before it serves says so
 		_ = server.Close()
 		if err := <-served; err != nil {
 			t.Errorf("gateway: %v", err)
 		}
 	})
 	return g
+}
+
+// acceptingListener tells when it is accepted on.
+type acceptingListener struct {
+	net.Listener
+	once  sync.Once
+	began chan struct{}
+}
+
+func (l *acceptingListener) Accept() (net.Conn, error) {
+	l.once.Do(func() { close(l.began) })
+	return l.Listener.Accept()
 }
 
 func (g *gateway) ServeTunnel(ctx context.Context, n tunnel.Negotiation) {
