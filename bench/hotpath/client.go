@@ -2,22 +2,16 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/sallyport/sallyport/tunnel/socks"
 )
 
 // clientSetup is what a client is told.
@@ -25,6 +19,9 @@ type clientSetup struct {
 	// Gateway is where it dials. Empty means no gateway: it goes to the service
 	// itself, in the clear.
 	Gateway string `json:"gateway,omitempty"`
+	// Carrier is how tunnels are carried there: empty for SOCKS5 over TLS, a
+	// connection each.
+	Carrier string `json:"carrier,omitempty"`
 	// Name and CA are how it knows the gateway.
 	Name string `json:"name,omitempty"`
 	CA   string `json:"ca,omitempty"` // file
@@ -44,6 +41,8 @@ type order struct {
 	Do    string `json:"do"`
 	N     int    `json:"n,omitempty"`
 	Times int    `json:"times,omitempty"`
+	// Live has new tunnels opened on the connections that are there, in turn.
+	Live bool `json:"live,omitempty"`
 	// Up and Down are the bytes of an exchange, Up at least headSize.
 	Up   int64 `json:"up,omitempty"`
 	Down int64 `json:"down,omitempty"`
@@ -65,24 +64,24 @@ type outcome struct {
 
 // device is the client's state between orders.
 type device struct {
-	clientSetup
-	tls     *tls.Config
-	buffers *chunks
-	opened  int // ever; chooses the password
-	held    []net.Conn
+	*dialer
+	buffers     *chunks
+	opened      int // tunnels, ever; chooses the password
+	held        []io.ReadWriteCloser
+	connections []connection
 }
 
 func client(in *json.Decoder, out *json.Encoder) error {
-	d := device{buffers: newChunks()}
-	if err := in.Decode(&d.clientSetup); err != nil {
+	var setup clientSetup
+	if err := in.Decode(&setup); err != nil {
 		return err
 	}
-	defer d.drop()
-	if d.Gateway != "" {
-		if err := d.prepareTLS(); err != nil {
-			return err
-		}
+	by, err := newDialer(setup)
+	if err != nil {
+		return err
 	}
+	d := device{dialer: by, buffers: newChunks()}
+	defer d.drop()
 	if err := out.Encode(ready{}); err != nil {
 		return err
 	}
@@ -97,24 +96,6 @@ func client(in *json.Decoder, out *json.Encoder) error {
 			return err
 		}
 	}
-}
-
-// prepareTLS fixes what must not differ between gateways. There is no session
-// cache, so every handshake is a full one.
-func (d *device) prepareTLS() error {
-	pem, err := os.ReadFile(d.CA)
-	if err != nil {
-		return err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("no certificate in %s", d.CA)
-	}
-	d.tls = &tls.Config{
-		RootCAs: roots, ServerName: d.Name,
-		MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519},
-	}
-	return nil
 }
 
 func (d *device) obey(o order) (answer outcome) {
@@ -144,24 +125,44 @@ func (d *device) obey(o order) (answer outcome) {
 }
 
 func (d *device) open(o order) error {
-	first := len(d.held)
-	d.held = append(d.held, make([]net.Conn, o.N)...)
-	return d.each(o, func(i int, password string) error {
-		conn, err := d.dial(password)
-		if err == nil {
-			d.held[first+i] = conn
+	first, live := len(d.held), len(d.connections)
+	d.held = append(d.held, make([]io.ReadWriteCloser, o.N)...)
+	if !o.Live {
+		d.connections = append(d.connections, make([]connection, o.N)...)
+	} else if live == 0 {
+		return errNoConnection
+	}
+	return d.each(o, func(i int, password string) (err error) {
+		if o.Live {
+			d.held[first+i], err = d.openOn(d.connections[i%live], password)
+			return err
 		}
+		d.connections[live+i], d.held[first+i], err = d.dial(password)
 		return err
 	})
 }
 
+// errNoConnection is for an order that makes no sense.
+var errNoConnection = errors.New("there is no live connection")
+
 func (d *device) churn(o order) error {
-	return d.each(o, func(_ int, password string) error {
-		conn, err := d.dial(password)
+	live := len(d.connections)
+	if o.Live && live == 0 {
+		return errNoConnection
+	}
+	return d.each(o, func(i int, password string) error {
+		if o.Live {
+			t, err := d.openOn(d.connections[i%live], password)
+			if err != nil {
+				return err
+			}
+			return errors.Join(d.buffers.ask(t, o.Up, o.Down), t.Close())
+		}
+		conn, t, err := d.dial(password)
 		if err != nil {
 			return err
 		}
-		return errors.Join(d.buffers.ask(conn, o.Up, o.Down), conn.Close())
+		return errors.Join(d.buffers.ask(t, o.Up, o.Down), conn.Close())
 	})
 }
 
@@ -211,7 +212,7 @@ func (d *device) probe(o order) int {
 	var dead atomic.Int64
 	for _, conn := range d.held {
 		work.Go(func() error {
-			_ = conn.SetDeadline(time.Now().Add(patience))
+			defer time.AfterFunc(patience, func() { _ = conn.Close() }).Stop()
 			if d.buffers.ask(conn, o.Up, o.Down) != nil {
 				dead.Add(1)
 			}
@@ -223,54 +224,42 @@ func (d *device) probe(o order) int {
 }
 
 func (d *device) drop() {
-	for _, conn := range d.held {
+	for _, t := range d.held {
+		if t != nil {
+			_ = t.Close()
+		}
+	}
+	for _, conn := range d.connections {
 		if conn != nil {
 			_ = conn.Close()
 		}
 	}
-	d.held = nil
+	d.held, d.connections = nil, nil
 }
 
 // patience bounds the set-up of one tunnel.
 const patience = 30 * time.Second
 
-// dial opens a tunnel, and makes sure that it is what is to be measured.
-func (d *device) dial(password string) (net.Conn, error) {
+// dial makes a connection and opens its first tunnel.
+func (d *device) dial(password string) (connection, io.ReadWriteCloser, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	dialer := net.Dialer{KeepAlive: -1} // see listenLoopback
-	if d.Gateway == "" {
-		return dialer.DialContext(ctx, "tcp", fmt.Sprintf("%s:%d", d.Host, d.Port))
-	}
-	plain, err := dialer.DialContext(ctx, "tcp", d.Gateway)
+	conn, err := d.connect(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	conn := tls.Client(plain, d.tls)
-	if err = conn.HandshakeContext(ctx); err == nil {
-		err = comparable(conn.ConnectionState())
-	}
-	if err == nil {
-		err = socks.ClientHandshake(ctx, conn, socks.Auth{User: d.User, Password: password}, d.Host, d.Port)
-	}
+	t, err := conn.tunnel(ctx, password)
 	if err != nil {
-		_ = plain.Close()
-		return nil, err
+		return nil, nil, errors.Join(err, conn.Close())
 	}
-	return conn, nil
+	return conn, t, nil
 }
 
-// comparable refuses a connection whose cryptography would cost something else.
-func comparable(state tls.ConnectionState) error {
-	switch {
-	case state.DidResume:
-		return errors.New("the handshake was no full one")
-	case state.CurveID != tls.X25519:
-		return fmt.Errorf("the key exchange is %s, not X25519", state.CurveID)
-	case state.CipherSuite != tls.TLS_AES_128_GCM_SHA256:
-		return fmt.Errorf("the suite is %s, not AES-128-GCM; has this processor no AES?", tls.CipherSuiteName(state.CipherSuite))
-	}
-	return nil
+// openOn opens one more tunnel.
+func (d *device) openOn(conn connection, password string) (io.ReadWriteCloser, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return conn.tunnel(ctx, password)
 }
 
 // quantile gives the smallest value that percent of all do not exceed, and 0 of

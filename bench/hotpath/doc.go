@@ -2,7 +2,7 @@
 // memory, delay. It holds the built sallyport binary against goals that are
 // ratios to a naive gateway in the same run, and says which of them it meets.
 //
-//	go run ./bench/hotpath                    everything, ten minutes or so
+//	go run ./bench/hotpath                    everything, a quarter of an hour or so
 //	go run ./bench/hotpath -only relay        one figure
 //	go run ./bench/hotpath -quick             a smoke test, a few seconds
 //
@@ -52,6 +52,20 @@
 // meanwhile, what was measured does not count.
 // Delay is what a gateway adds to a plain connection to the same kind of
 // service, which takes its turn as a lane without gateway.
+//
+// # Carriers
+//
+// The same gateway has further ways in: HTTP CONNECT by HTTP/1.1, 2 and 3, and
+// SOCKS5 on QUIC streams. They are measured beside std, which comes in by SOCKS5 over
+// TLS, and beside the naive gateway, in the same rounds; their goals are ratios to
+// std. A client is Go's own or quic-go's, by the carrier, with the receive windows
+// that the report names, and a socket for each connection. It insists on the same
+// cryptography, and on the protocol that the connection was made for.
+//
+// Where a connection carries many tunnels, three things have a cost: a tunnel with a
+// connection of its own, one more on a connection that is there, and each of these
+// when it idles. The first is measured as for other gateways. The others are measured
+// on top of it, so what the connection itself costs is not in them.
 //
 // A gateway whose log says that it fell back to another record layer than it was
 // configured for ends the run.

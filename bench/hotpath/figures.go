@@ -77,10 +77,17 @@ func (b *bench) withLanes(ctx context.Context, gateways []string, do func([]*lan
 
 // relay measures bulk through one tunnel, in each direction.
 func (b *bench) relay(ctx context.Context) error {
-	gib := float64(b.plan.Bulk) / (1 << 30)
-	return b.withLanes(ctx, b.gateways, func(lanes []*lane) error {
-		return b.turns(ctx, "relay", lanes, b.plan.Rounds, func(l *lane) error {
-			warm := order{Do: "exchange", Times: 1, Up: warming, Down: warming}
+	return b.relayThrough(ctx, b.gateways, b.plan.Bulk, asItIs)
+}
+
+// asItIs names a figure that is measured for one set of gateways only.
+func asItIs(figure string) string { return figure }
+
+func (b *bench) relayThrough(ctx context.Context, gateways []string, bulk int64, named func(string) string) error {
+	gib := float64(bulk) / (1 << 30)
+	return b.withLanes(ctx, gateways, func(lanes []*lane) error {
+		return b.turns(ctx, named("relay"), lanes, b.plan.Rounds, func(l *lane) error {
+			warm := order{Do: "exchange", Times: 1, Up: max(headSize, min(warming, bulk)), Down: min(warming, bulk)}
 			if err := l.doAll(ctx, order{Do: "open", N: 1}, warm); err != nil {
 				return err
 			}
@@ -88,15 +95,15 @@ func (b *bench) relay(ctx context.Context) error {
 				figure, speed string
 				up, down      int64
 			}{
-				{relayDown, speedDown, headSize, b.plan.Bulk},
-				{relayUp, speedUp, b.plan.Bulk, 1},
+				{relayDown, speedDown, headSize, bulk},
+				{relayUp, speedUp, bulk, 1},
 			} {
 				spent, answer, err := l.cost(ctx, order{Do: "exchange", Times: 1, Up: way.up, Down: way.down})
 				if err != nil {
 					return err
 				}
-				b.results.add(way.figure, "CPU-s/GiB", l.gateway, spent.Seconds()/gib)
-				b.results.add(way.speed, "MiB/s", l.gateway, gib*1024/answer.Took.Seconds())
+				b.results.add(named(way.figure), "CPU-s/GiB", l.gateway, spent.Seconds()/gib)
+				b.results.add(named(way.speed), "MiB/s", l.gateway, gib*1024/answer.Took.Seconds())
 			}
 			return l.doAll(ctx, order{Do: "drop"})
 		})
@@ -104,24 +111,31 @@ func (b *bench) relay(ctx context.Context) error {
 }
 
 // setup measures new tunnels: handshake, ticket, dial, one exchange, end.
-func (b *bench) setup(ctx context.Context) error {
-	return b.withLanes(ctx, b.gateways, func(lanes []*lane) error {
-		churn := order{Do: "churn", N: 100, Parallel: churnAtOnce, Up: headSize, Down: 1}
-		b.progress("%s: warming up", newTunnel)
+func (b *bench) setup(ctx context.Context) error { return b.setupBy(ctx, b.gateways, asItIs) }
+
+func (b *bench) setupBy(ctx context.Context, gateways []string, named func(string) string) error {
+	return b.withLanes(ctx, gateways, func(lanes []*lane) error {
+		churn := order{Do: "churn", N: min(100, b.plan.Setups), Parallel: churnAtOnce, Up: headSize, Down: 1}
+		b.progress("%s: warming up", named(newTunnel))
 		for _, l := range lanes {
 			if err := l.doAll(ctx, churn); err != nil {
 				return err
 			}
 		}
-		churn.N = b.plan.Setups
-		return b.turns(ctx, newTunnel, lanes, b.plan.Rounds, func(l *lane) error {
-			spent, _, err := l.cost(ctx, churn)
-			if err != nil {
-				return err
-			}
-			b.results.add(newTunnel, "CPU-ms", l.gateway, spent.Seconds()*1e3/float64(churn.N))
-			return nil
-		})
+		return b.churns(ctx, lanes, churn, named(newTunnel))
+	})
+}
+
+// churns measures tunnels that come and go.
+func (b *bench) churns(ctx context.Context, lanes []*lane, churn order, figure string) error {
+	churn.N = b.plan.Setups
+	return b.turns(ctx, figure, lanes, b.plan.Rounds, func(l *lane) error {
+		spent, _, err := l.cost(ctx, churn)
+		if err != nil {
+			return err
+		}
+		b.results.add(figure, "CPU-ms", l.gateway, spent.Seconds()*1e3/float64(churn.N))
+		return nil
 	})
 }
 

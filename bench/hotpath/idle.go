@@ -30,7 +30,7 @@ func (b *bench) idleAfter(ctx context.Context, figure string, exchange order) er
 		err := b.turns(ctx, figure, lanes, 1, func(l *lane) error {
 			r := &rested{lane: l}
 			resting = append(resting, r)
-			if err := b.fill(ctx, r, exchange); err != nil {
+			if err := b.fill(ctx, r, b.plan.Tunnels, exchange); err != nil {
 				return err
 			}
 			held, err := r.held(b.plan.Tunnels)
@@ -86,8 +86,8 @@ func (r *rested) held(tunnels int) (float64, error) {
 
 // fill opens all tunnels and leaves them idle. The base is from when the gateway
 // had had a few tunnels and had none.
-func (b *bench) fill(ctx context.Context, r *rested, exchange order) (err error) {
-	open := order{Do: "open", N: min(b.plan.Tunnels, 2*b.plan.Parallel), Parallel: b.plan.Parallel}
+func (b *bench) fill(ctx context.Context, r *rested, tunnels int, exchange order) (err error) {
+	open := order{Do: "open", N: min(tunnels, 2*b.plan.Parallel), Parallel: b.plan.Parallel}
 	if err := r.doAll(ctx, open, exchange, order{Do: "drop"}); err != nil {
 		return err
 	}
@@ -97,11 +97,16 @@ func (b *bench) fill(ctx context.Context, r *rested, exchange order) (err error)
 	if r.base, err = resident(r.process.pid()); err != nil {
 		return err
 	}
-	open.N = b.plan.Tunnels
+	open.N = tunnels
+	return b.leaveIdle(ctx, r, open, exchange)
+}
+
+// leaveIdle opens tunnels, uses all that are there once, and notes when that is over.
+func (b *bench) leaveIdle(ctx context.Context, r *rested, open, exchange order) error {
 	if err := r.doAll(ctx, open, exchange); err != nil {
 		return err
 	}
-	_, err = r.rest(ctx)
+	_, err := r.rest(ctx)
 	r.since = time.Now()
 	return err
 }

@@ -130,7 +130,8 @@ func measure(ctx context.Context, p plan, progress func(string, ...any)) (r repo
 // parts are what can be measured, in order.
 func (b *bench) parts() func(yield func(string, func(context.Context) error) bool) {
 	return func(yield func(string, func(context.Context) error) bool) {
-		_ = yield("relay", b.relay) && yield("idle", b.idle) && yield("setup", b.setup) && yield("latency", b.latency)
+		_ = yield("relay", b.relay) && yield("idle", b.idle) && yield("setup", b.setup) &&
+			yield("latency", b.latency) && yield("carriers", b.carriers)
 	}
 }
 

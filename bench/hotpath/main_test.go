@@ -52,7 +52,7 @@ func testReport(t *testing.T, binary string) {
 	var stdout, stderr bytes.Buffer
 	code := run(t.Context(), []string{
 		"-quick", "-sallyport", binary, "-json", file, "-rounds", "2", "-bulk", "1", "-tunnels", "20", "-after", "1ms",
-		"-tickets", "3", "-setups", "20", "-pings", "100", "-parallel", "4",
+		"-tickets", "3", "-setups", "20", "-pings", "100", "-parallel", "4", "-connections", "5", "-streams", "3",
 	}, nil, &stdout, &stderr)
 	if code != exitMet {
 		t.Fatalf("exit code %d: %s", code, &stderr)
@@ -79,6 +79,7 @@ func testReport(t *testing.T, binary string) {
 			t.Errorf("the table has no %q:\n%s", f, &stdout)
 		}
 	}
+	checkCarriers(t, r)
 	if i := slices.IndexFunc(r.Rows, func(made row) bool { return made.Verdict != unjudged }); i >= 0 {
 		t.Errorf("a smoke test judges %q", r.Rows[i].Figure)
 	}
@@ -86,6 +87,25 @@ func testReport(t *testing.T, binary string) {
 		t.Errorf("the machine is %+v", r.Machine)
 	}
 	checkEmpty(t, scratch)
+}
+
+// checkCarriers wants a row of each carrier beside those it is held against.
+func checkCarriers(t *testing.T, r report) {
+	t.Helper()
+	every := append([]string{naiveGateway, stdLayer}, carriers()...)
+	for figure, gateways := range map[string][]string{
+		byCarrier(relayDown): every, byCarrier(relayUp): every, byCarrier(speedDown): every, byCarrier(speedUp): every,
+		byCarrier(newTunnel): every, idleConnection: every, oneMoreTunnel: shared(), idleOneMore: shared(),
+	} {
+		for _, gateway := range gateways {
+			checkRow(t, r, figure, gateway)
+		}
+	}
+	for _, made := range r.Rows {
+		if made.Figure == byCarrier(newTunnel) && slices.Contains(carriers(), made.Gateway) && made.OverStd == nil {
+			t.Errorf("%q for gateway %s is held against nothing", made.Figure, made.Gateway)
+		}
+	}
 }
 
 // checkRow wants real figures, of as many rounds as there were.
@@ -106,7 +126,9 @@ func checkRow(t *testing.T, r report, figure, gateway string) {
 	}
 	// Twenty tunnels may be lost in what the process holds anyway, and what a
 	// gateway adds may be lost in the scatter.
-	signed := figure == addedP50 || figure == idleBoth || figure == idleUpload || figure == atOnce(idleBoth) || figure == atOnce(idleUpload)
+	signed := slices.Contains([]string{
+		addedP50, idleBoth, idleUpload, atOnce(idleBoth), atOnce(idleUpload), idleConnection, idleOneMore,
+	}, figure)
 	for _, value := range made.Rounds {
 		if math.IsNaN(value) || math.IsInf(value, 0) || (value <= 0 && !signed) {
 			t.Errorf("%q for gateway %s is %v", figure, gateway, value)
@@ -200,6 +222,7 @@ func doomed() int {
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"-only", "relay,speed"}, {"-only", ""}, {"-rounds", "0"}, {"-bulk", "-1"}, {"-after", "-1s"}, {"-tunnels", "100000000"},
+		{"-connections", "100000000"}, {"-streams", "0"},
 		{"-unknown"}, {"surplus"},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -141,7 +141,7 @@ func TestProbe(t *testing.T) {
 	defer accepting.Wait()
 	defer l.Close()
 	at := l.Addr().(*net.TCPAddr)
-	d := device{clientSetup: clientSetup{Host: at.IP.String(), Port: uint16(at.Port)}, buffers: newChunks()}
+	d := device{dialer: &dialer{clientSetup: clientSetup{Host: at.IP.String(), Port: uint16(at.Port)}}, buffers: newChunks()}
 	defer d.drop()
 	if answer := d.obey(order{Do: "open", N: 5, Parallel: 2}); answer.Error != "" || len(d.held) != 5 {
 		t.Fatalf("%d tunnels are held: %s", len(d.held), answer.Error)

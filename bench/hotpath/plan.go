@@ -12,17 +12,19 @@ import (
 
 // plan is what to measure, and how much of it.
 type plan struct {
-	Only       []string      `json:"only"`
-	Rounds     int           `json:"rounds"`
-	IdleRounds int           `json:"idle_rounds"`
-	Bulk       int64         `json:"bulk"` // bytes
-	Tunnels    int           `json:"tunnels"`
-	After      time.Duration `json:"after_ns"`
-	Tickets    int           `json:"tickets"`
-	Setups     int           `json:"setups"`
-	Pings      int           `json:"pings"`
-	Parallel   int           `json:"parallel"`
-	Quick      bool          `json:"quick"`
+	Only        []string      `json:"only"`
+	Rounds      int           `json:"rounds"`
+	IdleRounds  int           `json:"idle_rounds"`
+	Bulk        int64         `json:"bulk"` // bytes
+	Tunnels     int           `json:"tunnels"`
+	Connections int           `json:"connections"`
+	Streams     int           `json:"streams"`
+	After       time.Duration `json:"after_ns"`
+	Tickets     int           `json:"tickets"`
+	Setups      int           `json:"setups"`
+	Pings       int           `json:"pings"`
+	Parallel    int           `json:"parallel"`
+	Quick       bool          `json:"quick"`
 
 	sallyport string // binary; empty means to build one
 	json      string // file; empty means none
@@ -30,7 +32,7 @@ type plan struct {
 }
 
 // parts are what -only chooses among.
-func parts() []string { return []string{"relay", "idle", "setup", "latency"} }
+func parts() []string { return []string{"relay", "idle", "setup", "latency", "carriers"} }
 
 // errUsage is for a command line that makes no sense. What is wrong with it has
 // been said.
@@ -43,13 +45,15 @@ func parsePlan(args []string, stderr io.Writer) (plan, error) {
 	f := flag.NewFlagSet("hotpath", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&only, "only", strings.Join(parts(), ","), "what to measure, separated by commas")
-	f.IntVar(&p.Rounds, "rounds", 9, "rounds of relay, setup and latency")
-	f.IntVar(&p.IdleRounds, "idle-rounds", 1, "rounds of idle, each with processes of its own")
-	f.Int64Var(&bulk, "bulk", 1024, "relay: MiB a round and direction")
+	f.IntVar(&p.Rounds, "rounds", 9, "rounds of relay, setup, latency and carriers")
+	f.IntVar(&p.IdleRounds, "idle-rounds", 1, "rounds of idle, and of what idles by carrier, each with processes of its own")
+	f.Int64Var(&bulk, "bulk", 1024, "relay: MiB a round and direction; carriers move a quarter of it")
 	f.IntVar(&p.Tunnels, "tunnels", 9000, "idle: tunnels a gateway, each of which is two files to it")
+	f.IntVar(&p.Connections, "connections", 1000, "carriers: connections a gateway, with one tunnel each")
+	f.IntVar(&p.Streams, "streams", 9, "carriers: further tunnels on each, where a connection carries many")
 	f.DurationVar(&p.After, "after", time.Minute, "idle: when to look again")
 	f.IntVar(&p.Tickets, "tickets", 1, "tickets that tunnels share, each of a device of its own")
-	f.IntVar(&p.Setups, "setups", 2000, "setup: tunnels a round")
+	f.IntVar(&p.Setups, "setups", 2000, "setup, carriers: tunnels a round")
 	f.IntVar(&p.Pings, "pings", 5000, "latency: messages a round")
 	f.IntVar(&p.Parallel, "parallel", 32, "idle: tunnels that are set up at a time; tickets that are requested")
 	f.BoolVar(&p.Quick, "quick", false, "a smoke test: small numbers, which say nothing; other flags still count")
@@ -80,12 +84,13 @@ func parsePlan(args []string, stderr io.Writer) (plan, error) {
 // quicken makes small what was not given.
 func (p *plan) quicken(given map[string]bool) {
 	for name, shrink := range map[string]func(){
-		"rounds":  func() { p.Rounds = 2 },
-		"bulk":    func() { p.Bulk = 32 << 20 },
-		"tunnels": func() { p.Tunnels = 300 },
-		"after":   func() { p.After = time.Second },
-		"setups":  func() { p.Setups = 200 },
-		"pings":   func() { p.Pings = 500 },
+		"rounds":      func() { p.Rounds = 2 },
+		"bulk":        func() { p.Bulk = 32 << 20 },
+		"tunnels":     func() { p.Tunnels = 300 },
+		"connections": func() { p.Connections = 50 },
+		"after":       func() { p.After = time.Second },
+		"setups":      func() { p.Setups = 200 },
+		"pings":       func() { p.Pings = 500 },
 	} {
 		if !given[name] {
 			shrink()
@@ -102,6 +107,7 @@ func (p *plan) check() error {
 	for name, value := range map[string]int64{
 		"rounds": int64(p.Rounds), "idle-rounds": int64(p.IdleRounds), "bulk": p.Bulk, "tunnels": int64(p.Tunnels),
 		"tickets": int64(p.Tickets), "setups": int64(p.Setups), "pings": int64(p.Pings), "parallel": int64(p.Parallel),
+		"connections": int64(p.Connections), "streams": int64(p.Streams),
 	} {
 		if value < 1 {
 			return fmt.Errorf("-%s must be 1 or more", name)
@@ -114,7 +120,7 @@ func (p *plan) check() error {
 }
 
 // checkDescriptors makes sure that a gateway can hold the tunnels: two files
-// each, and some for itself.
+// each at most, and some for itself.
 func (p *plan) checkDescriptors() error {
 	const itself = 100
 	limit, err := descriptors()
@@ -123,6 +129,10 @@ func (p *plan) checkDescriptors() error {
 	}
 	if most := (limit - itself) / 2; slices.Contains(p.Only, "idle") && p.Tunnels > most {
 		return fmt.Errorf("-tunnels must be %d or less: a process may have %d files open here", most, limit)
+	}
+	// A connection is one file, and each of its tunnels is one to the service.
+	if most := (limit - itself) / (p.Streams + 2); slices.Contains(p.Only, "carriers") && p.Connections > most {
+		return fmt.Errorf("-connections must be %d or less: a process may have %d files open here", most, limit)
 	}
 	return nil
 }

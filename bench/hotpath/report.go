@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 )
 
@@ -24,15 +25,16 @@ type row struct {
 	Rounds  []float64 `json:"rounds"`
 	Value   spread    `json:"value"`
 	Ratio   *spread   `json:"times_naive,omitempty"`
+	OverStd *spread   `json:"times_std,omitempty"` // of carriers
 	Goal    *target   `json:"goal,omitempty"`
 	Verdict verdict   `json:"verdict,omitempty"`
 }
 
 // target is a goal as a row shows it.
 type target struct {
-	TimesNaive bool    `json:"times_naive"`
-	AtMost     float64 `json:"at_most"`
-	Stretch    float64 `json:"stretch"`
+	Times   string  `json:"times,omitempty"` // of which gateway; empty: of none
+	AtMost  float64 `json:"at_most"`
+	Stretch float64 `json:"stretch,omitempty"`
 }
 
 // noisy is how far the rounds of the naive gateway may be apart before a warning.
@@ -60,24 +62,32 @@ func newReport(r *results, set []goal) report {
 func newRow(f *figure, c, base *column, set []goal) row {
 	made := row{Figure: f.name, Gateway: c.gateway, Unit: f.unit, Rounds: c.rounds, Value: spreadOf(c.rounds)}
 	if c != base {
-		if quotients := ratios(c, base); quotients != nil {
-			s := spreadOf(quotients)
-			made.Ratio = &s
-		}
+		made.Ratio = over(c, base)
+	}
+	if slices.Contains(carriers(), c.gateway) {
+		made.OverStd = over(c, f.column(stdLayer))
 	}
 	for _, g := range set {
 		if g.figure != f.name || g.gateway != c.gateway {
 			continue
 		}
-		made.Goal = &target{g.ratio, g.atMost, g.stretch}
-		switch {
-		case !g.ratio:
-			made.Verdict = g.judge(made.Value.Median)
-		case made.Ratio != nil:
-			made.Verdict = g.judge(made.Ratio.Median)
+		made.Goal = &target{g.times, g.atMost, g.stretch}
+		judged := map[string]*spread{"": &made.Value, naiveGateway: made.Ratio, stdLayer: made.OverStd}[g.times]
+		if judged != nil {
+			made.Verdict = g.judge(judged.Median)
 		}
 	}
 	return made
+}
+
+// over sums the ratios up, and gives nil if there are none.
+func over(c, base *column) *spread {
+	quotients := ratios(c, base)
+	if quotients == nil {
+		return nil
+	}
+	s := spreadOf(quotients)
+	return &s
 }
 
 // short counts the goals that are not met.
@@ -92,12 +102,16 @@ func (r report) short() (n int) {
 
 func (r report) print(w io.Writer) error {
 	r.Machine.print(w)
+	if slices.Contains(r.Plan.Only, "carriers") {
+		fmt.Fprintf(w, "carriers   client's receive windows: %d KiB a stream, %d KiB a connection, but h1's, which are TCP's\n",
+			streamWindow>>10, connectionWindow>>10)
+	}
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(w, "warning    %s\n", warning)
 	}
 	fmt.Fprintf(w, "\nmin – median – max over rounds; ratios are made within a round, and judged by their median\n\n")
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "figure\tgateway\tvalue\t× naive\tgoal (stretch)\tverdict")
+	fmt.Fprintln(table, "figure\tgateway\tvalue\t× naive\t× std\tgoal (stretch)\tverdict")
 	last := ""
 	for _, made := range r.Rows {
 		name := made.Figure
@@ -105,8 +119,8 @@ func (r report) print(w io.Writer) error {
 			name = ""
 		}
 		last = made.Figure
-		fmt.Fprintf(table, "%s\t%s\t%s %s\t%s\t%s\t%s\n",
-			name, made.Gateway, digits(made.Value), made.Unit, made.ratioText(), made.goalText(), made.Verdict)
+		fmt.Fprintf(table, "%s\t%s\t%s %s\t%s\t%s\t%s\t%s\n",
+			name, made.Gateway, digits(made.Value), made.Unit, ratioText(made.Ratio), ratioText(made.OverStd), made.goalText(), made.Verdict)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -134,21 +148,26 @@ func (r report) conclude(w io.Writer) error {
 	return err
 }
 
-func (made row) ratioText() string {
-	if made.Ratio == nil {
+func ratioText(of *spread) string {
+	if of == nil {
 		return ""
 	}
-	return made.Ratio.text("%.3f")
+	return of.text("%.3f")
 }
 
 func (made row) goalText() string {
-	switch {
-	case made.Goal == nil:
+	switch g := made.Goal; {
+	case g == nil:
 		return ""
-	case made.Goal.TimesNaive:
-		return fmt.Sprintf("≤ %.2f × (%.2f)", made.Goal.AtMost, made.Goal.Stretch)
+	case g.Times == naiveGateway:
+		return fmt.Sprintf("≤ %.2f × (%.2f)", g.AtMost, g.Stretch)
+	case g.Times != "":
+		return fmt.Sprintf("≤ %.2f × %s (%.2f)", g.AtMost, g.Times, g.Stretch)
+	case g.Stretch == 0:
+		return fmt.Sprintf("≤ %g KiB", g.AtMost)
+	default:
+		return fmt.Sprintf("≤ %g KiB (%g)", g.AtMost, g.Stretch)
 	}
-	return fmt.Sprintf("≤ %g KiB (%g)", made.Goal.AtMost, made.Goal.Stretch)
 }
 
 // digits shows some three significant ones.

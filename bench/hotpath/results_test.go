@@ -28,6 +28,9 @@ func TestArithmetic(t *testing.T) {
 	add(delayP50, plain, 20, 30)
 	add(delayP50, naiveGateway, 80, 120)
 	add(delayP50, stdLayer, 50, 120)
+	add(byCarrier(relayUp), stdLayer, 1, 2, 1)
+	add(byCarrier(relayUp), carrierQUIC, 3, 7, 4)
+	add(idleOneMore, carrierQUIC, 6)
 	r.subtract(addedP50, delayP50, plain)
 
 	made := newReport(&r, goals(time.Minute))
@@ -46,6 +49,8 @@ func TestArithmetic(t *testing.T) {
 		{delayP50, plain, spread{20, 25, 30}, &spread{0.25, 0.25, 0.25}, unjudged},
 		{addedP50, naiveGateway, spread{60, 75, 90}, nil, unjudged},
 		{addedP50, stdLayer, spread{30, 60, 90}, &spread{0.5, 0.75, 1}, passStretch},
+		{byCarrier(relayUp), carrierQUIC, spread{3, 4, 7}, nil, pass},
+		{idleOneMore, carrierQUIC, spread{6, 6, 6}, nil, pass},
 	} {
 		i := slices.IndexFunc(made.Rows, func(r row) bool { return r.Figure == want.figure && r.Gateway == want.gateway })
 		if i < 0 {
@@ -71,7 +76,7 @@ func TestArithmetic(t *testing.T) {
 	if err := made.print(&text); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"0.500 – 0.800 – 0.900", "≤ 0.87 × (0.80)", "≤ 36 KiB (17)", "\n4 of 6 goals met\n"} {
+	for _, want := range []string{"0.500 – 0.800 – 0.900", "≤ 0.87 × (0.80)", "≤ 36 KiB (17)", "3.000 – 3.500 – 4.000", "≤ 3.80 × std (3.20)", "≤ 6 KiB  ", "\n6 of 8 goals met\n"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the table has no %q:\n%s", want, &text)
 		}
@@ -97,7 +102,7 @@ func TestRatiosNeedBoth(t *testing.T) {
 
 func TestEveryGoalCanBeMet(t *testing.T) {
 	for _, g := range goals(time.Minute) {
-		if g.judge(g.stretch) != passStretch || g.judge(g.atMost) != pass || g.judge(g.atMost*1.001) != fallsShort {
+		if g.stretch > 0 && g.judge(g.stretch) != passStretch || g.judge(g.atMost) != pass || g.judge(g.atMost*1.001) != fallsShort {
 			t.Errorf("goal %+v is not judged by its bounds", g)
 		}
 	}

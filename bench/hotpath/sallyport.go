@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -36,13 +37,16 @@ gateway:
   fqdn: ` + gatewayName + `
   listen: 127.0.0.1:%d
   authorities: [local]
-  record_layer: %s
+  record_layer: %s%s
   policy: {exchange_server: ` + serviceName + `, background_services: "` + serviceName + `:%d"}
 splitdns:
   hosts: {` + serviceName + `: [127.0.0.1]}
 certs:
   files: [{cert: %q, key: %q}]
 `
+
+// moreDoors is what carriers need beside.
+const moreDoors = "\n  quic: true\n  https_proxy: true"
 
 // node is a folder with what a sallyport process needs.
 type node struct {
@@ -64,17 +68,21 @@ func (b *bench) newNode() (*node, error) {
 }
 
 // configure writes the file, for two ports that are free at the moment.
-func (n *node) configure(layer string, service uint16, identity identity) error {
+func (n *node) configure(gateway string, service uint16, identity identity) error {
 	authority, err := freePort()
 	if err != nil {
 		return err
 	}
-	gateway, err := freePort()
+	listen, err := freePort()
 	if err != nil {
 		return err
 	}
 	n.api = fmt.Sprintf("https://%s:%d", gatewayName, authority)
-	text := fmt.Sprintf(configuration, authority, gateway, layer, service, identity.cert, identity.key)
+	layer, more := gateway, ""
+	if slices.Contains(carriers(), gateway) {
+		layer, more = stdLayer, moreDoors
+	}
+	text := fmt.Sprintf(configuration, authority, listen, layer, more, service, identity.cert, identity.key)
 	return os.WriteFile(filepath.Join(n.dir, "sallyport.yaml"), []byte(text), 0o600)
 }
 
@@ -219,6 +227,9 @@ func (b *bench) openSallyport(ctx context.Context, l *lane, setup *clientSetup) 
 	}
 	setup.Name, setup.CA, setup.Host = gatewayName, b.identity.cert, serviceName
 	setup.User = "device"
+	if slices.Contains(carriers(), l.gateway) {
+		setup.Carrier = l.gateway
+	}
 	setup.Passwords, err = b.tickets(ctx, n)
 	return err
 }

@@ -66,7 +66,7 @@ var outside = map[string][]string{
 	"github.com/redis/go-redis/v9": {"sta/redisstore", "sta/redisstore/redistest"},
 	"github.com/golang-jwt/jwt/v5": {"sta/ticket"},
 	"github.com/armon/go-socks5":   {"tunnel", "tunnel/socks", "bench/hotpath"},
-	"github.com/quic-go/quic-go":   {"tunnel/quic", "tunnel/httpconnect"},
+	"github.com/quic-go/quic-go":   {"tunnel/quic", "tunnel/httpconnect", "bench/hotpath"},
 	"github.com/miekg/dns":         {"splitdns", "splitdns/stub", "splitdns/upstream"},
 }
 
