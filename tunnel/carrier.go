@@ -84,6 +84,8 @@ type Door struct {
 	settle func() error
 }
 
+var _ interface{ Abort() } = (*Door)(nil)
+
 // isWeb tells whether what the client speaks is for Config.Web. Who has not said so
 // by ALPN is waited for. A failure is left to SOCKS5 to find.
 func (d *Door) isWeb() bool {

@@ -27,7 +27,7 @@ type Negotiation interface {
 	Destination(ctx context.Context) (Destination, error)
 	// Refuse answers in the carrier's own words for err (see Refusal) and
 	// closes the stream, lingering for a second at most so that the answer
-	// arrives. A second call does nothing.
+	// arrives. A second call does nothing, nor does one after Succeed.
 	Refuse(err error)
 	// Succeed answers success and lifts the set-up deadline. Bytes that the
 	// client sent ahead come first out of the Stream, which is from here on the
@@ -61,10 +61,10 @@ type Peer struct {
 	Remote  netip.AddrPort // the client; zero over anything but TCP and UDP
 	Local   netip.AddrPort // where it reached us
 
-	TLSVersion  uint16 // tls.VersionTLS12 or above
+	TLSVersion  uint16 // tls.VersionTLS12 or above; zero where a carrier has no TLS
 	CipherSuite uint16 // a crypto/tls constant
 	ServerName  string // SNI as SafeText; "" if none was sent
-	ALPN        string // negotiated; "" or ALPN
+	ALPN        string // negotiated; "", ALPN, or another carrier's
 	Resumed     bool   // the session was resumed, which grants nothing
 	Direct      bool   // our own record layer carries it, not crypto/tls's
 

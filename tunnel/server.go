@@ -26,7 +26,7 @@ type Config struct {
 	// TLS comes from ServerTLS. A Server without serves Carried connections only, and
 	// closes others.
 	TLS *tls.Config
-	// Handler gets every stream whose TLS handshake is done.
+	// Handler gets every stream, once its handshake is done.
 	Handler Handler
 	// SetupTimeout bounds handshake and negotiation together, counted from
 	// accept; zero means DefaultSetupTimeout, the time that a mail app woken
@@ -83,7 +83,7 @@ type Hooks struct {
 	Panicked func(peer Peer, value any, stack []byte)
 }
 
-// Server accepts SOCKS5 over TLS.
+// Server accepts SOCKS5 over TLS, what other carriers bring, and what shares the port.
 type Server struct {
 	config Config
 	room   chan struct{} // told when there may be room for one more pending

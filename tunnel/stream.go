@@ -37,6 +37,8 @@ type clientStream interface {
 	open()
 	// refuse sends the last words and closes as partWith does.
 	refuse(last []byte)
+	// Abort ends it at once; see the function of that name.
+	Abort()
 }
 
 // entrance is what both have in set-up. preAuth is how many decrypted bytes may be

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"sync"
 	"time"
@@ -18,8 +19,8 @@ const (
 
 // lines writes a log that nobody waits for: a tunnel's set-up must not take the time
 // of a disk, nor stand still while the reader of a pipe does. What is written is
-// gathered, and written out by a goroutine. What there is no room for is lost, and
-// counted.
+// gathered, and written out by a goroutine. What there is no room for, or what cannot
+// be written, is lost, and counted.
 type lines struct {
 	out     io.Writer
 	lost    func(n int) // told of lines that were lost, once there is room again
@@ -30,7 +31,6 @@ type lines struct {
 	mu     sync.Mutex // guards the rest
 	text   []byte
 	missed int
-	ended  bool
 }
 
 // newLines starts to write to out. Close ends it.
@@ -40,14 +40,11 @@ func newLines(out io.Writer) *lines {
 	return l
 }
 
-// Write takes whole lines, and never fails.
+// Write takes whole lines, and never fails. What comes after Close is not written.
 func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case l.ended:
-		return l.out.Write(p) // of a goroutine that is about to end
-	case len(l.text)+len(p) > maxLines:
+	if len(l.text)+len(p) > maxLines {
 		l.missed++
 		return len(p), nil
 	}
@@ -71,20 +68,16 @@ func (l *lines) Close() {
 func (l *lines) run() {
 	defer close(l.closed)
 	var spare []byte
-	for {
-		closing := false
+	for closing := false; !closing; {
 		select {
 		case <-l.wake:
 		case <-l.closing:
 			closing = true
 		}
-		text, missed := l.take(spare, closing)
-		_, _ = l.out.Write(text) // nobody could be told of a log that fails
+		text, missed := l.take(spare)
+		missed += l.put(text)
 		if missed > 0 && l.lost != nil {
 			l.lost(missed)
-		}
-		if closing {
-			return
 		}
 		if spare = text[:0]; cap(spare) > maxLines/16 {
 			spare = nil // of a burst
@@ -94,13 +87,28 @@ func (l *lines) run() {
 		case <-l.closing:
 		}
 	}
+	last, _ := l.take(nil) // what was said of lines that were lost
+	l.put(last)
 }
 
 // take takes what there is, and leaves a buffer in its place.
-func (l *lines) take(spare []byte, last bool) (text []byte, missed int) {
+func (l *lines) take(spare []byte) (text []byte, missed int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	text, missed = l.text, l.missed
-	l.text, l.missed, l.ended = spare, 0, last
+	l.text, l.missed = spare, 0
 	return text, missed
+}
+
+// put writes lines out, and says how many could not be, whole. One that was begun is
+// ended, so that the next is one by itself.
+func (l *lines) put(text []byte) (lost int) {
+	n, err := l.out.Write(text)
+	if err == nil || n >= len(text) {
+		return 0
+	}
+	if n > 0 && text[n-1] != '\n' {
+		_, _ = l.out.Write([]byte{'\n'})
+	}
+	return bytes.Count(text[n:], []byte{'\n'})
 }

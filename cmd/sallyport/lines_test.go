@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// Lines come out whole and in order, the last ones at the end, and those that come
-// after it as well.
+// Lines come out whole and in order, the last ones at the end.
 func TestLines(t *testing.T) {
 	var out bytes.Buffer
 	l := newLines(&out)
@@ -21,10 +20,41 @@ func TestLines(t *testing.T) {
 		_, _ = io.WriteString(l, "a line\n")
 	}
 	l.Close()
-	_, _ = io.WriteString(l, "late\n")
-	want.WriteString("late\n")
 	if out.String() != want.String() {
 		t.Errorf("%d bytes, want %d", out.Len(), want.Len())
+	}
+}
+
+// full is a disk with room for so many bytes.
+type full struct {
+	room int
+	text bytes.Buffer
+}
+
+func (f *full) Write(p []byte) (int, error) {
+	if len(p) <= f.room {
+		f.room -= len(p)
+		return f.text.Write(p)
+	}
+	n, _ := f.text.Write(p[:f.room])
+	f.room = 100 // somebody made some
+	return n, io.ErrShortWrite
+}
+
+// What cannot be written is counted, and spoils no other line.
+func TestLinesOnAFullDisk(t *testing.T) {
+	out := &full{room: 12}
+	l := newLines(out)
+	told := make(chan int, 1)
+	l.lost = func(n int) { told <- n }
+	_, _ = io.WriteString(l, "first line\nsecond line\nthird line\n")
+	if n := <-told; n != 2 {
+		t.Errorf("%d lines lost", n)
+	}
+	_, _ = io.WriteString(l, "fourth line\n")
+	l.Close()
+	if want := "first line\ns\nfourth line\n"; out.text.String() != want {
+		t.Errorf("%q, want %q", out.text.String(), want)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -94,6 +95,9 @@ func (f *exportFlags) run(stdout, stderr io.Writer) error {
 	if err != nil {
 		return usage(err)
 	}
+	if f.format == formatRelay {
+		notes = append(notes, f.relayNotes(c.Gateway)...)
+	}
 	for _, note := range notes {
 		fmt.Fprintf(stderr, "note: %s\n", note)
 	}
@@ -102,6 +106,18 @@ func (f *exportFlags) run(stdout, stderr io.Writer) error {
 	}
 	_, err = stdout.Write(out)
 	return err
+}
+
+// relayNotes say what of the file would have the gateway refuse the profile's devices.
+func (f *exportFlags) relayNotes(g *config.Gateway) (notes []string) {
+	if !g.HTTPSProxy {
+		notes = append(notes, "gateway.https_proxy is off in this file: such a gateway answers no relay's devices")
+	}
+	header := http.CanonicalHeaderKey(f.relay.Header)
+	if header != "Proxy-Authorization" && header != g.CredentialHeader {
+		notes = append(notes, fmt.Sprintf("gateway.credential_header of this file is not %s: such a gateway finds no ticket there", header))
+	}
+	return notes
 }
 
 // ticket reads the ticket for a profile; "" if there is no file.

@@ -160,6 +160,9 @@ func (r *reader) checkGateway(c *Config) {
 	if g.Inside != nil && !r.bad(insideKey) {
 		r.checkInside(g.Inside)
 	}
+	if g.CredentialHeader != "" && !g.HTTPSProxy {
+		r.sayAs(Warning, "gateway.credential_header", "does nothing without gateway.https_proxy")
+	}
 	r.checkPolicies(c)
 }
 

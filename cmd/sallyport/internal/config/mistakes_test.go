@@ -42,6 +42,7 @@ func TestMistakes(t *testing.T) {
 		{takes, "{a: b}", []string{"f:8:16: gateway.authorities: needs a list such as [local]"}},
 		{fqdn, "fqdn: [a]", []string{"f:6:9: gateway.fqdn: needs a host name such as mail.example.com"}},
 		{fqdn, fqdn + "\n  quic: maybe", []string{"f:7:9: gateway.quic: needs true or false"}},
+		{fqdn, fqdn + "\n  credential_header: x-ticket", []string{"f:7:22: warning: gateway.credential_header: does nothing without gateway.https_proxy"}},
 		{fqdn, fqdn + "\n  credential_header: host", []string{"f:7:22: gateway.credential_header: is a header with a meaning of its own; use another"}},
 		{fqdn, fqdn + "\n  credential_header: 'X Ticket'", []string{"f:7:22: gateway.credential_header: is no name of an HTTP header"}},
 		{fqdn, fqdn + "\n  max_tunnels: 1e5", []string{"f:7:16: gateway.max_tunnels: needs a whole number from 1 to 10000000"}},

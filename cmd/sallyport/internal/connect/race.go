@@ -134,6 +134,9 @@ func (r *race) run() (tunnel.Stream, error) {
 	for r.quic.err == nil || r.tcp.err == nil {
 		select {
 		case <-r.seen.linked:
+			if r.quic.out == nil {
+				continue // it has been lost since
+			}
 			r.tcp.halt()
 			r.clock.Reset(r.client.links.timing.answer)
 		case <-r.clock.C:

@@ -19,6 +19,7 @@ import (
 	"github.com/sallyport/sallyport/sta/follow"
 	"github.com/sallyport/sallyport/sta/ticket"
 	"github.com/sallyport/sallyport/tunnel"
+	"github.com/sallyport/sallyport/tunnel/quic"
 )
 
 // This file turns what the packages tell through their hooks into log lines.
@@ -31,7 +32,10 @@ func (n *Node) tunnelHooks() gateway.Hooks {
 		Opened: func(a *gateway.Attempt) {
 			e := n.attempt(n.log.Info(), "tunnel_opened", a)
 			if a.Peer.TLSVersion != 0 { // the inside door has none
-				e.Str("tls", tls.VersionName(a.Peer.TLSVersion)).Str("layer", layer(a.Peer.Direct))
+				e.Str("tls", tls.VersionName(a.Peer.TLSVersion))
+			}
+			if overTLS(a.Peer) {
+				e.Str("layer", layer(a.Peer.Direct))
 			}
 			ends(e.Str("policy", a.Policy).Str("snapshot", a.Snapshot).Str("rule", a.Decision.Rule), a)
 			e.Msg("new TCP proxy connection established")
@@ -48,6 +52,11 @@ func (n *Node) tunnelHooks() gateway.Hooks {
 		},
 		Panicked: n.panicked,
 	}
+}
+
+// overTLS tells whether there is a record layer: QUIC has packets in its place.
+func overTLS(p tunnel.Peer) bool {
+	return p.TLSVersion != 0 && p.Carrier != quic.Carrier && p.Carrier != quic.CarrierH3
 }
 
 // layer says whose record layer carries a stream, in the file's words.
