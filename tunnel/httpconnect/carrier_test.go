@@ -192,6 +192,12 @@ func TestAbort(t *testing.T) {
 		if _, err := io.ReadFull(r, make([]byte, 1000)); err != nil {
 			t.Fatal(err)
 		}
+		other := &reply{}
+		if _, ok := c.(clientHTTP1); !ok { // or the connection would end, too
+			<-w.peers
+			w.spare <- struct{}{}
+			other = c.connect(t, "echo.test:443", "Proxy-Authorization", bearer0)
+		}
 		close(w.revoked)
 		if result := <-w.ended; result.Reason != tunnel.Cut {
 			t.Errorf("%+v", result)
@@ -200,7 +206,8 @@ func TestAbort(t *testing.T) {
 		if _, err := io.Copy(io.Discard, r); err == nil {
 			t.Error("the client took it for an end")
 		}
-		if _, ok := c.(clientHTTP1); !ok {
+		if other.status != 0 {
+			other.echoes(t, "still here")
 			if r := c.connect(t, "other.test:443", "Proxy-Authorization", bearer0); r.status != 403 {
 				t.Error(r.status)
 			}

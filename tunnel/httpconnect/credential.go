@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/sallyport/sallyport/tunnel"
@@ -23,13 +24,15 @@ var (
 	errTooLong      = errors.New("credential of over 4096 bytes")
 )
 
-// credentialOf reads the one credential that stands in any of the named headers.
+// credentialOf reads the one credential that stands in any of the named headers; one
+// may be named twice.
 // The error is one of those above, and holds nothing of what the client sent.
 func credentialOf(h http.Header, names ...string) (tunnel.Credential, error) {
 	var found []string
 	raw := false
-	for _, name := range names {
-		if name == "" {
+	for i, name := range names {
+		same := func(earlier string) bool { return strings.EqualFold(earlier, name) }
+		if name == "" || slices.ContainsFunc(names[:i], same) {
 			continue
 		}
 		values := h.Values(name)

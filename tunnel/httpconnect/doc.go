@@ -38,7 +38,9 @@
 //
 // A whole HTTP/2 connection stays within the bound on bytes before authentication,
 // and its deadline, until the first of its tunnels succeeds. Then it takes a place
-// of its own among the tunnels, and is over when it has carried none for 30 s.
+// of its own among the tunnels, and is over when it has carried none for 30 s,
+// whatever is refused on it meanwhile. An HTTP/3 connection without a tunnel has
+// 10 s and 16 requests, and counts with its source.
 //
 // # Two directions
 //
@@ -49,7 +51,15 @@
 // everything has been said looks the same everywhere.
 //
 // Abort resets a stream (RST_STREAM, H3_CONNECT_ERROR) and leaves the connection
-// to the others. What lies in the kernel by then, encrypted, still goes out.
+// to the others. What lies in the kernel by then, encrypted, still goes out. With
+// the last of its tunnels the connection ends, since whoever aborts it has a reason
+// not to hear from this client again; and so does one that takes nothing, when the
+// reset has waited for 200 ms.
+//
+// An HTTP/3 stream fails like a TCP connection: syscall.ECONNRESET for what the
+// client did, syscall.ETIMEDOUT when it was silent for too long, net.ErrClosed for what
+// our side did. What a client says in words when it closes a connection is never
+// printed.
 //
 // # What it costs
 //

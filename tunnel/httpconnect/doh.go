@@ -32,10 +32,8 @@ const (
 
 // under is the connection that a question came on.
 type under interface {
-	LocalAddr() net.Addr
-	RemoteAddr() net.Addr
-	enter() bool
-	leave()
+	endpoints
+	enter() (*place, bool)
 	granted() error
 }
 
@@ -43,9 +41,8 @@ type under interface {
 // be kept.
 type ownDoor struct{ *tunnel.Door }
 
-func (ownDoor) enter() bool    { return true }
-func (ownDoor) leave()         {}
-func (ownDoor) granted() error { return nil }
+func (ownDoor) enter() (*place, bool) { return nil, true }
+func (ownDoor) granted() error        { return nil }
 
 func (c *Carrier) isDNS(r *http.Request) bool {
 	return c.config.DNS && r.URL.Path == dnsPath && !r.URL.IsAbs()
@@ -67,11 +64,12 @@ func (c *Carrier) answerDNS(peer tunnel.Peer, r *http.Request, on under) answer 
 	if err != nil {
 		return unauthorized(answerTo(refuseCredential(err)))
 	}
-	if !on.enter() {
+	place, free := on.enter()
+	if !free {
 		return busy()
 	}
 	q := &question{
-		under: on, peer: peer, wish: wish{
+		under: on, place: place, peer: peer, wish: wish{
 			credential:  credential,
 			destination: tunnel.Destination{Host: dnsHost, Port: dnsPort},
 		},
@@ -92,7 +90,7 @@ func (c *Carrier) answerDNS(peer tunnel.Peer, r *http.Request, on under) answer 
 	case <-r.Context().Done():
 	case <-timer.C:
 	}
-	q.Abort()
+	_ = q.Close()
 	return tell(http.StatusGatewayTimeout, sentences[http.StatusGatewayTimeout])
 }
 
@@ -172,6 +170,7 @@ func leastTTL(reply []byte) (uint32, error) {
 // takes is the reply.
 type question struct {
 	under
+	place  *place
 	peer   tunnel.Peer
 	wish   wish
 	ask    []byte // what is still to be read; the server's
@@ -215,6 +214,7 @@ func (q *question) succeed() (tunnel.Stream, error) {
 	if err := q.granted(); err != nil {
 		return nil, err
 	}
+	q.place.settled()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.asked = true
@@ -294,17 +294,22 @@ func (q *question) CloseWrite() error {
 }
 
 func (q *question) Close() error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if !q.over {
-		q.over = true
-		close(q.closed)
-		q.leave()
-	}
+	q.end(false)
 	return nil
 }
 
-func (q *question) Abort() { _ = q.Close() }
+// Abort is Close with the consequences of an Abort.
+func (q *question) Abort() { q.end(true) }
+
+func (q *question) end(abort bool) {
+	q.mu.Lock()
+	if !q.over {
+		q.over = true
+		close(q.closed)
+	}
+	q.mu.Unlock()
+	q.place.leave(abort)
+}
 
 // SetDeadline and its two halves do nothing: who asks waits for so long and no longer.
 func (q *question) SetDeadline(time.Time) error      { return nil }

@@ -141,6 +141,26 @@ func TestDNSOverHTTPS(t *testing.T) {
 	}
 }
 
+// The header that a proxy's credential may stand in may be that of a resource's.
+func TestDNSWithItsOwnHeader(t *testing.T) {
+	w := newWorld(t, Config{DNS: true, Header: "Authorization"}, tunnel.Config{})
+	w.leads(dnsHost, serveDNS(t, dnsReply(t)))
+	over := w.http2(t).conn
+	for given, want := range map[string]int{bearer0: 200, "Bearer wrong": 401} {
+		r, _ := http.NewRequest("POST", "https://x/dns-query", bytes.NewReader(dnsQuestion(t)))
+		r.Header.Set("Content-Type", dnsType)
+		r.Header.Set("Authorization", given)
+		response, err := over.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		if response.StatusCode != want {
+			t.Errorf("%d, want %d", response.StatusCode, want)
+		}
+	}
+}
+
 // A service that gives no whole reply is a bad gateway; one that is not allowed is
 // refused as any other destination.
 func TestDNSFails(t *testing.T) {

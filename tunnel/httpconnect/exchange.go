@@ -24,6 +24,7 @@ import (
 // The handler sends what is said last, since a return is what ends a response.
 type exchange struct {
 	shared *shared
+	place  *place
 	wish   wish
 	w      http.ResponseWriter
 	r      *http.Request
@@ -36,7 +37,6 @@ type exchange struct {
 
 	mu     sync.Mutex // guards the rest; never held while anything waits
 	ending ending
-	left   bool
 	body   body
 }
 
@@ -62,16 +62,16 @@ const (
 
 var _ tunnel.Carried = (*exchange)(nil)
 
-func newExchange(s *shared, w http.ResponseWriter, r *http.Request) *exchange {
+func newExchange(s *shared, p *place, w http.ResponseWriter, r *http.Request) *exchange {
 	e := &exchange{
-		shared: s, w: w, r: r, wish: s.carrier.wishOf(r, nil, false),
+		shared: s, place: p, w: w, r: r, wish: s.carrier.wishOf(r, nil, false),
 		over: make(chan struct{}), taken: make(chan struct{}),
 	}
 	clear(r.Header) // it has the ticket, and the library keeps it as long as the stream
 	return e
 }
 
-func (e *exchange) Peer() tunnel.Peer { return e.shared.peer }
+func (e *exchange) Peer() tunnel.Peer { return e.shared.peerNow() }
 
 func (e *exchange) Negotiation(a tunnel.Admission) tunnel.Negotiation {
 	n := &negotiation{peer: a.Peer, wish: e.wish, voice: e}
@@ -117,6 +117,7 @@ func (e *exchange) succeed() (tunnel.Stream, error) {
 		body.end(true)
 		return nil, gone(net.ErrClosed)
 	}
+	e.place.settled()
 	return e, nil
 }
 
@@ -132,7 +133,11 @@ func (e *exchange) wait() {
 	abort := e.endedBy() == aborted || !e.use.TryLock()
 	if abort {
 		e.cut()
+		// A connection that takes nothing at all has no room for the reset either, and
+		// what holds the lock waits for it.
+		stuck := time.AfterFunc(cutBound, e.shared.end)
 		e.use.Lock()
+		stuck.Stop()
 	}
 	defer e.use.Unlock()
 	switch {
@@ -142,6 +147,9 @@ func (e *exchange) wait() {
 		busy().send(e.w)
 	}
 }
+
+// cutBound is how long a connection may hold up the end of one of its tunnels.
+const cutBound = 200 * time.Millisecond
 
 // cut resets the stream, whatever waits in its queue.
 func (e *exchange) cut() {
@@ -161,12 +169,10 @@ func (e *exchange) endAs(how ending) {
 		close(e.over)
 	}
 	e.ending = how
-	leaves := how > saidAll && !e.left
-	e.left = e.left || leaves
 	body := e.body
 	e.mu.Unlock()
-	if leaves {
-		e.shared.leave()
+	if how > saidAll {
+		e.place.leave(how == aborted)
 	}
 	if body != nil && how > saidAll {
 		body.end(how == aborted)
@@ -185,7 +191,7 @@ func (e *exchange) Close() error {
 	return nil
 }
 
-// Abort resets the stream, and leaves the connection to the others.
+// Abort resets the stream, and leaves the connection to the others if there are any.
 func (e *exchange) Abort() { e.endAs(aborted) }
 
 // Read and the other methods of a stream are for the time after success.
@@ -205,10 +211,16 @@ func (e *exchange) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (e *exchange) CloseWrite() error { return e.body.CloseWrite() }
+func (e *exchange) CloseWrite() error {
+	err := e.body.CloseWrite()
+	if err != nil && e.endedBy() > saidAll {
+		err = net.ErrClosed
+	}
+	return err
+}
 
-func (e *exchange) LocalAddr() net.Addr  { return e.shared.local }
-func (e *exchange) RemoteAddr() net.Addr { return e.shared.remote }
+func (e *exchange) LocalAddr() net.Addr  { return e.shared.LocalAddr() }
+func (e *exchange) RemoteAddr() net.Addr { return e.shared.RemoteAddr() }
 
 func (e *exchange) SetDeadline(t time.Time) error {
 	return errors.Join(e.SetReadDeadline(t), e.SetWriteDeadline(t))

@@ -60,7 +60,7 @@ func (s *http2Server) shutdown() { _ = s.base.Shutdown(context.Background()) }
 func (c *Carrier) serveHTTP2(ctx context.Context, door *tunnel.Door) {
 	conn := &sharedDoor{Door: door, kept: make(chan error, 1), over: make(chan struct{})}
 	s := &shared{
-		carrier: c, peer: door.Peer(), local: door.LocalAddr(), remote: door.RemoteAddr(),
+		carrier: c, peer: door.Peer(), at: door,
 		keep: conn.keep, open: openHTTP2, end: func() { tunnel.Abort(door) },
 	}
 	s.peer.Carrier = CarrierHTTP2
@@ -131,6 +131,7 @@ type http2Body struct {
 
 func openHTTP2(e *exchange) (body, error) {
 	control := http.NewResponseController(e.w)
+	// Without a header of ours it waits for no client: the frame is queued.
 	if err := control.Flush(); err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -203,29 +202,6 @@ func TestIdle(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Error("HTTP/3's is still there")
 	}
-}
-
-// Requests that are no tunnels do not keep a connection open.
-func TestWatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		ended := make(chan time.Duration, 1)
-		c := New(Config{MaxStreams: 1})
-		defer c.Close()
-		s := &shared{carrier: c, end: func() { ended <- time.Since(began) }}
-		s.watch()
-		time.Sleep(20 * time.Second)
-		if first, second, third := s.enter(), s.enter(), s.enter(); !first || !second || third {
-			t.Error("not two of one may be under way")
-		}
-		time.Sleep(time.Hour)
-		s.leave()
-		s.leave()
-		if got, want := <-ended, time.Hour+20*time.Second+DefaultIdle+time.Second; got != want {
-			t.Errorf("%v, want %v", got, want)
-		}
-		s.unwatch()
-	})
 }
 
 // A server that drains lets tunnels end, and tells their connections to go away.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -15,28 +16,36 @@ import (
 
 // ServeQUIC serves a connection that has agreed on HTTP/3, until it is over, ctx is,
 // or the Carrier has been closed and the last tunnel with it. The handshake must be
-// done. Of peer, the addresses and Carrier are filled in.
+// done. Of peer, Carrier and the addresses are filled in, the latter anew for each
+// stream: clients move. settled is called once, when the first tunnel is granted.
 //
 // A connection on which no tunnel has succeeded within tunnel.DefaultSetupTimeout is
-// closed.
-func (c *Carrier) ServeQUIC(ctx context.Context, conn *quic.Conn, peer tunnel.Peer) {
+// closed, and so is one that has had 16 requests by then.
+func (c *Carrier) ServeQUIC(ctx context.Context, conn *quic.Conn, peer tunnel.Peer, settled func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	end := func() { _ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") }
 	defer end()
 	defer context.AfterFunc(ctx, end)()
-	stranger := time.AfterFunc(tunnel.DefaultSetupTimeout, end)
+	stranger := time.AfterFunc(tunnel.DefaultSetupTimeout, cancel)
 	defer stranger.Stop()
 
 	s := &shared{
-		carrier: c, peer: peer, local: conn.LocalAddr(), remote: conn.RemoteAddr(), open: openHTTP3, end: end,
+		carrier: c, peer: peer, at: conn, open: openHTTP3, end: cancel,
 		keep: func() error {
 			if !stranger.Stop() {
 				return gone(context.DeadlineExceeded)
 			}
+			settled()
 			return nil
+		},
+		enough: func() {
+			if stranger.Stop() { // it is one still
+				stranger.Reset(lingerBound) // so that the last answer arrives
+			}
 		},
 	}
 	s.peer.Carrier = CarrierHTTP3
-	s.peer.Remote, s.peer.Local = addrPort(s.remote), addrPort(s.local)
 	s.watch()
 	defer s.unwatch()
 	// A server each: a connection is told to go away by way of its server.
@@ -69,16 +78,26 @@ func openHTTP3(e *exchange) (body, error) {
 	return &http3Body{Stream: stream}, nil
 }
 
+func (b *http3Body) Read(p []byte) (int, error) {
+	n, err := b.Stream.Read(p)
+	return n, asFault(err)
+}
+
 func (b *http3Body) Write(p []byte) (int, error) {
 	b.writing.Lock()
 	defer b.writing.Unlock()
-	return b.Stream.Write(p)
+	n, err := b.Stream.Write(p)
+	return n, asFault(err)
 }
 
 func (b *http3Body) CloseWrite() error {
 	b.writing.Lock()
 	defer b.writing.Unlock()
-	return b.Stream.Close()
+	if err := b.Stream.Close(); err != nil {
+		// Only a client that wants no more of it makes the library say so.
+		return &fault{syscall.ECONNRESET, "the client takes no more"}
+	}
+	return nil
 }
 
 // end tells the client that the tunnel broke off (RFC 9114 §4.4) if it was aborted,

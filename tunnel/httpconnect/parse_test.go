@@ -102,6 +102,12 @@ func TestCredential(t *testing.T) {
 	if _, err := credentialOf(both, headerProxyAuthorization, "X-Ticket"); !errors.Is(err, errDoubled) {
 		t.Error(err)
 	}
+	one := http.Header{"Authorization": {"Bearer a"}}
+	for _, again := range []string{"Authorization", "authorization"} {
+		if c, err := credentialOf(one, headerAuthorization, headerProxyAuthorization, again); err != nil || c.Secret != "a" {
+			t.Errorf("%s, named twice: %v", again, err)
+		}
+	}
 	if c, err := credentialOf(both, headerProxyAuthorization, ""); err != nil || c.Secret != "a" {
 		t.Error(err)
 	}

@@ -12,32 +12,50 @@ import (
 
 // shared is an HTTP/2 or HTTP/3 connection: what its requests have in common.
 type shared struct {
-	carrier       *Carrier
-	peer          tunnel.Peer
-	local, remote net.Addr
+	carrier *Carrier
+	peer    tunnel.Peer // but for where the client is now
+	at      endpoints
 	// keep makes the connection one of a known client. It is called once, when the
 	// first of its requests has been granted.
 	keep func() error
 	// open takes a request that has been told of success for a tunnel's stream.
 	open func(*exchange) (body, error)
-	// end closes the connection.
+	// end closes the connection. It does not wait.
 	end func()
 
 	known    sync.Once
 	knownErr error
 
-	mu      sync.Mutex // guards the rest
-	streams int        // requests that a server has, or may get
-	idle    *time.Timer
+	mu       sync.Mutex // guards the rest
+	streams  int        // requests that a server has, or may get
+	tunnels  int        // those of them that have been granted
+	failures int        // requests of a stranger that are over
+	// enough is called when a stranger's failures are maxFailures. It is nil for a
+	// client that is known, and where the bound on a stranger's bytes comes first.
+	enough   func()
+	idle     *time.Timer
+	lateUsed bool // a set-up's time was granted beside
 }
+
+// endpoints are where a connection is, at the moment.
+type endpoints interface {
+	LocalAddr() net.Addr
+	RemoteAddr() net.Addr
+}
+
+// maxFailures is how many requests may come to nothing on a stranger's connection,
+// where nothing else bounds them: with each goes a try of a ticket.
+const maxFailures = 16
 
 // watch begins to bound how long the connection carries no tunnel. The library's own
 // bound comes first, and says goodbye; but it counts requests that are none.
 func (s *shared) watch() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.idle = time.AfterFunc(s.carrier.config.Idle+time.Second, s.end)
+	s.idle = time.AfterFunc(s.idleBound(), s.look)
 }
+
+func (s *shared) idleBound() time.Duration { return s.carrier.config.Idle + time.Second }
 
 // unwatch is for when the connection is over.
 func (s *shared) unwatch() {
@@ -47,33 +65,50 @@ func (s *shared) unwatch() {
 	s.idle = nil
 }
 
-// enter counts one more request; false means that there are too many. The library
-// bounds those that the client has under way; some more may be over for the client,
-// who has reset them, and not yet for the server.
-func (s *shared) enter() bool {
+// look is called when the connection has carried no tunnel for so long. A request
+// that came just before gets its time, once.
+func (s *shared) look() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.streams >= 2*s.carrier.config.MaxStreams {
-		return false
+	stay := s.idle == nil || s.tunnels > 0 // it is over, or one came in between
+	if !stay && s.streams > 0 && !s.lateUsed {
+		stay, s.lateUsed = true, true
+		s.idle.Reset(tunnel.DefaultSetupTimeout)
 	}
-	s.streams++
-	if s.idle != nil {
-		s.idle.Stop()
+	s.mu.Unlock()
+	if !stay {
+		s.end()
 	}
-	return true
 }
 
-func (s *shared) leave() {
+// served counts a request that is over.
+func (s *shared) served() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.streams--; s.streams == 0 && s.idle != nil {
-		s.idle.Reset(s.carrier.config.Idle + time.Second)
+	s.failures++
+	enough := s.enough
+	if s.failures != maxFailures {
+		enough = nil
+	}
+	s.mu.Unlock()
+	if enough != nil {
+		enough()
 	}
 }
 
 // LocalAddr and RemoteAddr are the connection's.
-func (s *shared) LocalAddr() net.Addr  { return s.local }
-func (s *shared) RemoteAddr() net.Addr { return s.remote }
+func (s *shared) LocalAddr() net.Addr  { return s.at.LocalAddr() }
+func (s *shared) RemoteAddr() net.Addr { return s.at.RemoteAddr() }
+
+// peerNow is who dialled, from where he is now.
+func (s *shared) peerNow() tunnel.Peer {
+	peer := s.peer
+	if now := addrPort(s.RemoteAddr()); now.IsValid() {
+		peer.Remote = unmapped(now)
+	}
+	if now := addrPort(s.LocalAddr()); now.IsValid() {
+		peer.Local = unmapped(now)
+	}
+	return peer
+}
 
 // granted is told of each request that may succeed. The error is a *tunnel.Refusal.
 func (s *shared) granted() error {
@@ -84,18 +119,21 @@ func (s *shared) granted() error {
 // ServeHTTP serves one request: it brings a CONNECT to the server, and waits as long
 // as the library wants it to.
 func (s *shared) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer s.served()
 	switch {
 	case r.Method != http.MethodConnect && s.carrier.isDNS(r):
-		s.carrier.answerDNS(s.peer, r, s).send(w)
+		s.carrier.answerDNS(s.peerNow(), r, s).send(w)
 		return
 	case r.Method != http.MethodConnect:
 		nothingHere().send(w)
 		return
-	case !s.enter():
+	}
+	place, free := s.enter()
+	if !free {
 		busy().send(w)
 		return
 	}
-	e := newExchange(s, w, r)
+	e := newExchange(s, place, w, r)
 	if !s.carrier.offer(r.Context(), e) {
 		_ = e.Close()
 	}
@@ -112,4 +150,9 @@ func addrPort(addr net.Addr) netip.AddrPort {
 		return from.AddrPort()
 	}
 	return netip.AddrPort{}
+}
+
+// unmapped makes an IPv4 address in IPv6 form IPv4.
+func unmapped(ap netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

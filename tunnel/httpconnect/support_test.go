@@ -77,14 +77,16 @@ type world struct {
 	labels   chan string // of every stream that came to the handler; "" is success
 	ended    chan tunnel.Result
 	peers    chan tunnel.Peer
+	settled  chan struct{} // of every HTTP/3 connection that has a tunnel
 	revoked  chan struct{} // closed to abort whatever is served
+	spare    chan struct{} // one for each tunnel to come that is not to be
 }
 
 func newWorld(t testing.TB, config Config, server tunnel.Config) *world {
 	w := &world{
 		carrier: New(config), services: make(map[string]func(*net.TCPConn)),
 		labels: make(chan string, 1000), ended: make(chan tunnel.Result, 1000), peers: make(chan tunnel.Peer, 1000),
-		revoked: make(chan struct{}),
+		settled: make(chan struct{}, 1000), revoked: make(chan struct{}), spare: make(chan struct{}, 10),
 	}
 	w.services["echo.test"] = func(c *net.TCPConn) { _, _ = io.Copy(c, c); _ = c.CloseWrite() }
 	if server.Web = w.carrier.Web; server.Handler == nil {
@@ -150,7 +152,9 @@ func (w *world) overQUIC(t testing.TB) {
 			if err != nil {
 				return
 			}
-			serving.Go(func() { w.carrier.ServeQUIC(ctx, conn, tunnel.Peer{ServerName: testName}) })
+			serving.Go(func() {
+				w.carrier.ServeQUIC(ctx, conn, tunnel.Peer{ServerName: testName}, func() { w.settled <- struct{}{} })
+			})
 		}
 	})
 	t.Cleanup(func() { cancel(); _ = w.udp.Close(); serving.Wait() })
@@ -159,6 +163,12 @@ func (w *world) overQUIC(t testing.TB) {
 // ServeTunnel is a gateway in small: one ticket, and a list of services.
 func (w *world) ServeTunnel(ctx context.Context, n tunnel.Negotiation) {
 	w.peers <- n.Peer()
+	revoked := w.revoked
+	select {
+	case <-w.spare:
+		revoked = nil
+	default:
+	}
 	stream, service, err := w.negotiate(ctx, n)
 	var refusal *tunnel.Refusal
 	if errors.As(err, &refusal) {
@@ -176,7 +186,7 @@ func (w *world) ServeTunnel(ctx context.Context, n tunnel.Negotiation) {
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		select {
-		case <-w.revoked:
+		case <-revoked:
 			tunnel.Abort(stream)
 			tunnel.Abort(service)
 		case <-done:

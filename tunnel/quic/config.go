@@ -73,10 +73,11 @@ type Config struct {
 	TLS *tls.Config
 	// HTTP3 runs a connection that has agreed on ALPNH3, and returns when it is
 	// over; the connection is closed then. The context ends when the connection
-	// does, or is to. Its connections count as MaxConnections, and no longer for
-	// their source; bounding those without a tunnel is HTTP3's matter, and so is
-	// GOAWAY when the listener drains. nil: h3 is not offered.
-	HTTP3 func(context.Context, *quicgo.Conn, tunnel.Peer)
+	// does, or is to. Until it calls settled, which it does when the connection's
+	// first tunnel has been granted, the connection counts as MaxPerSource too. How
+	// long there may be none is HTTP3's matter, and so is GOAWAY when the listener
+	// drains. nil: h3 is not offered.
+	HTTP3 func(ctx context.Context, conn *quicgo.Conn, peer tunnel.Peer, settled func())
 	// MaxConnections is how many connections there may be, handshakes included.
 	// Further ones are refused.
 	MaxConnections int

@@ -76,8 +76,7 @@ func (c *connection) run() {
 	}
 	unwatch := context.AfterFunc(c.listener.killed, c.shutdown)
 	if c.isHTTP3() {
-		c.slot.settle()
-		c.listener.config.HTTP3(c.ctx, c.quic, peer)
+		c.listener.config.HTTP3(c.ctx, c.quic, peer, c.slot.settle)
 	} else {
 		c.handOver()
 	}

@@ -137,6 +137,39 @@ func TestConnectionCaps(t *testing.T) {
 	refused(LabelConnections)
 }
 
+// An HTTP/3 connection counts with its source until it says that it has a tunnel.
+func TestSourceOfHTTP3(t *testing.T) {
+	settle := make(chan func(), 8)
+	g := serve(t, Config{MaxPerSource: 2, HTTP3: func(ctx context.Context, _ *quicgo.Conn, _ tunnel.Peer, settled func()) {
+		settle <- settled
+		<-ctx.Done()
+	}}, nil)
+	dial := func() *quicgo.Conn {
+		conn, err := quicgo.DialAddr(within(t), g.addr.String(), testClientTLS(ALPNH3), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.CloseWithError(h3NoError, "") })
+		return conn
+	}
+	dial()
+	first := receive(t, settle)
+	dial()
+	receive(t, settle)
+	<-dial().Context().Done()
+	if r := receive(t, g.refusals); r.Label != LabelSource {
+		t.Errorf("%+v, want %s", r, LabelSource)
+	}
+	first()
+	first() // to say it twice frees no further place
+	dial()
+	receive(t, settle)
+	<-dial().Context().Done()
+	if r := receive(t, g.refusals); r.Label != LabelSource {
+		t.Errorf("%+v, want %s", r, LabelSource)
+	}
+}
+
 // The numbers of an IPv6 customer are one source, and no IPv4 address is two.
 func TestSourceOf(t *testing.T) {
 	udp := func(s string) net.Addr { return &net.UDPAddr{IP: net.ParseIP(s), Port: 1} }

@@ -236,7 +236,7 @@ func (c *tellingCache) Put(key string, state *tls.ClientSessionState) {
 func TestHTTP3(t *testing.T) {
 	peers := make(chan tunnel.Peer, 1)
 	ended := make(chan struct{})
-	g := serve(t, Config{HTTP3: func(ctx context.Context, conn *quicgo.Conn, peer tunnel.Peer) {
+	g := serve(t, Config{HTTP3: func(ctx context.Context, conn *quicgo.Conn, peer tunnel.Peer, _ func()) {
 		defer close(ended)
 		peers <- peer
 		s, err := conn.AcceptStream(ctx)

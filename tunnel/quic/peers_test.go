@@ -44,7 +44,7 @@ func TestIndependentClient(t *testing.T) {
 	web := &http3.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.CopyN(w, noise(), size)
 	})}
-	g := listen(t, Config{HTTP3: func(ctx context.Context, conn *quicgo.Conn, peer tunnel.Peer) {
+	g := listen(t, Config{HTTP3: func(ctx context.Context, conn *quicgo.Conn, peer tunnel.Peer, _ func()) {
 		peers <- peer
 		over := context.AfterFunc(ctx, func() { _ = conn.CloseWithError(h3NoError, "") })
 		defer over()
