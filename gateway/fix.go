@@ -110,6 +110,8 @@ func (t *trial) fixNames(j *Judgement) string {
 		return "see that something listens at " + Destination{t.ask.Host.String(), t.ask.Port}.String() + " and that the gateway may reach it"
 	case labelNoPorts:
 		return "add addresses to gateway.upstream.sources, or widen net.ipv4.ip_local_port_range"
+	case labelSourceGone:
+		return "give the machine its address back, or take it out of gateway.upstream.sources"
 	case labelNoDescriptors:
 		return "let the process open more files, two for each of gateway.max_tunnels and gateway.inside.max_tunnels, or lower them"
 	case labelInternal:

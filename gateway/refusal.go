@@ -34,6 +34,7 @@ const (
 	labelDialTimeout   = "service_timeout"    // the service did not answer in time
 	labelDialFailed    = "service_failed"     // any other failure to connect
 	labelNoPorts       = "no_ports"           // no source address has a port left towards the service
+	labelSourceGone    = "source_gone"        // the machine has lost the source addresses
 	labelNoDescriptors = "no_descriptors"     // the process, or the machine, has no file descriptor left
 	labelInternal      = "internal"           // an error without a refusal: a defect
 )
@@ -90,11 +91,18 @@ func refuseNoDestination() *tunnel.Refusal {
 }
 
 func refuseTooMany() *tunnel.Refusal {
-	return notAllowed(labelTooMany, "policy: the ticket has as many live tunnels as a ticket may have", nil)
+	return tooMany("policy: the ticket has as many live tunnels as a ticket may have")
 }
 
 func refuseTooMuchDNS() *tunnel.Refusal {
-	return notAllowed(labelTooMany, "policy: the ticket has as many live tunnels to the gateway's DNS as a ticket may have", nil)
+	return tooMany("policy: the ticket has as many live tunnels to the gateway's DNS as a ticket may have")
+}
+
+// tooMany is over when one of them ends: who speaks HTTP is told to come again.
+func tooMany(text string) *tunnel.Refusal {
+	r := notAllowed(labelTooMany, text, nil)
+	r.Status = http.StatusServiceUnavailable
+	return r
 }
 
 func refuseNarrowing(err error) *tunnel.Refusal {
@@ -156,7 +164,10 @@ func refuseDial(err error) *tunnel.Refusal {
 	case timedOut(err):
 		r.Reply, r.Label, r.Text = socks.TTLExpired, labelDialTimeout, "service: no answer in time"
 		r.Status = http.StatusGatewayTimeout
-	case errors.Is(err, syscall.EADDRNOTAVAIL): // the gateway's own want, like the next
+	case errors.Is(err, syscall.EADDRNOTAVAIL) && failedAt(err, "bind"): // the gateway's own want, like the next two
+		r.Reply, r.Label, r.Text = socks.GeneralFailure, labelSourceGone, "gateway: the source address is none of this machine's any more"
+		r.Status = http.StatusServiceUnavailable
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		r.Reply, r.Label, r.Text = socks.GeneralFailure, labelNoPorts, "gateway: no source address with a free port to the service"
 		r.Status = http.StatusServiceUnavailable
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
@@ -183,4 +194,10 @@ func asRefusal(err error) *tunnel.Refusal {
 		Reply: socks.GeneralFailure, Status: http.StatusInternalServerError,
 		Label: labelInternal, Text: "internal: " + err.Error(), Err: err,
 	}
+}
+
+// failedAt tells whether an error is of this system call.
+func failedAt(err error, call string) bool {
+	var failed *os.SyscallError
+	return errors.As(err, &failed) && failed.Syscall == call
 }

@@ -166,7 +166,7 @@ func TestSourcesThatThisMachineLacks(t *testing.T) {
 		t.Errorf("comes from %s", from)
 	}
 	up.config.Sources = up.config.Sources[:1]
-	if _, err := g.dial(t.Context(), on); asRefusal(err).Label != labelNoPorts {
+	if _, err := g.dial(t.Context(), on); asRefusal(err).Label != labelSourceGone {
 		t.Errorf("refused by %v", err)
 	}
 	if got := bySource(g); len(got) != 1 || got[second] != 1 {
@@ -325,7 +325,7 @@ func TestOutOfDescriptors(t *testing.T) {
 func TestDialFixes(t *testing.T) {
 	_, on := dialling(nil, 443, here)
 	for _, cause := range []error{
-		syscall.EADDRNOTAVAIL, syscall.EMFILE, syscall.ENFILE, syscall.ECONNREFUSED, syscall.ENETUNREACH,
+		os.NewSyscallError("bind", syscall.EADDRNOTAVAIL), syscall.EADDRNOTAVAIL, syscall.EMFILE, syscall.ENFILE, syscall.ECONNREFUSED, syscall.ENETUNREACH,
 		syscall.EHOSTUNREACH, syscall.ETIMEDOUT, syscall.EACCES,
 	} {
 		label := refuseDial(cause).Label
