@@ -44,7 +44,7 @@ fuzz: ## run every fuzz target for FUZZTIME (20s)
 	  done; \
 	done
 
-bench: build ## what a tunnel costs beside a naive gateway, against goals (10 minutes); BENCH=pattern COUNT=n runs Go's benchmarks instead
+bench: build ## what a tunnel costs beside a naive gateway, against goals (15 minutes); BENCH=pattern COUNT=n runs Go's benchmarks instead
 ifeq ($(BENCH),)
 	@$(GO) build -buildvcs=false -o bin/hotpath ./bench/hotpath
 	@bin/hotpath -sallyport $(BIN) $(HOTPATH)
