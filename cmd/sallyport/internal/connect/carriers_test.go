@@ -117,6 +117,7 @@ func TestSlowVerdict(t *testing.T) {
 	g := startQUICGateway(t)
 	g.routes["mail.example.com:443"] = startService(t).String()
 	release := make(chan struct{})
+	g.mu.Lock()
 	g.hold = func(ctx context.Context, peer tunnel.Peer) {
 		if peer.Carrier == quic.Carrier {
 			select {
@@ -125,6 +126,7 @@ func TestSlowVerdict(t *testing.T) {
 			}
 		}
 	}
+	g.mu.Unlock()
 	client := g.client(t, Auto)
 	client.links.timing.headStart = never
 	// A connection first, whose handshake is no part of this.

@@ -63,7 +63,7 @@ func TestMoveFails(t *testing.T) {
 	g.routes["mail.example.com:443"] = startService(t).String()
 	g.udp.let(func(from netip.AddrPort) bool { return from.Addr() == netip.MustParseAddr("127.0.0.1") })
 	client := g.client(t, Auto)
-	client.links.timing.headStart = never
+	client.links.timing.headStart, client.links.timing.answer = never, never // but where it is said
 	network := onNetwork(client, "127.0.0.1")
 	old := dial(t, client)
 	client.links.timing.move = 50 * time.Millisecond

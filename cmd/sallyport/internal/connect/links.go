@@ -49,10 +49,11 @@ type links struct {
 // dialing is a connection that is being made. Its result may be read when done is
 // closed.
 type dialing struct {
-	done   chan struct{}
-	cancel context.CancelFunc
-	link   *link
-	err    error
+	done    chan struct{}
+	cancel  context.CancelFunc
+	network netip.Addr // where it goes out from, under the links' lock; invalid before that is known
+	link    *link
+	err     error
 }
 
 func newLinks(c Config, host, port string, worked func(netip.Addr)) *links {
@@ -189,12 +190,16 @@ func (p *links) usable() *link {
 	return p.live
 }
 
-// dialOnce joins the dial that is under way, or begins one; nil after close.
+// dialOnce joins the dial that is under way, or begins one; nil after close. One that
+// goes out from a network that the machine has left is given up.
 func (p *links) dialOnce() *dialing {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.dialing != nil {
-		return p.dialing
+	if d := p.dialing; d != nil {
+		if !p.isElsewhere(d.network) {
+			return d
+		}
+		d.cancel()
 	}
 	ctx, cancel := context.WithTimeout(p.life, dialLimit)
 	d := &dialing{done: make(chan struct{}), cancel: cancel}
@@ -206,15 +211,31 @@ func (p *links) dialOnce() *dialing {
 	return d
 }
 
+// isElsewhere tells whether a network is known, and no longer that of the machine.
+// Called with mu held.
+func (p *links) isElsewhere(network netip.Addr) bool {
+	if !network.IsValid() {
+		return false
+	}
+	now, err := p.local(p.gateway)
+	return err == nil && now != network
+}
+
 // finish dials and publishes what came of it.
 func (p *links) finish(ctx context.Context, d *dialing) {
 	defer d.cancel()
-	l, err := p.dial(ctx)
+	l, err := p.dial(ctx, d)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer close(d.done)
+	if p.dialing != d && err == nil { // given up
+		p.running.Go(func() { _ = l.conn.Close() }) // this very function keeps close waiting
+		l, err = nil, net.ErrClosed
+	}
 	d.link, d.err = l, err
-	p.dialing = nil
+	if p.dialing == d {
+		p.dialing = nil
+	}
 	if err != nil {
 		return
 	}
@@ -222,15 +243,18 @@ func (p *links) finish(ctx context.Context, d *dialing) {
 	p.live = l
 	p.worked(l.at)
 	if !p.startLocked(l.tend) {
-		p.running.Go(func() { _ = l.conn.Close() }) // this very function keeps close waiting
+		p.running.Go(func() { _ = l.conn.Close() }) // as above
 	}
 }
 
-func (p *links) dial(ctx context.Context) (*link, error) {
+func (p *links) dial(ctx context.Context, d *dialing) (*link, error) {
 	gateway, network, err := p.find(ctx)
 	if err != nil {
 		return nil, err
 	}
+	p.mu.Lock()
+	d.network = network
+	p.mu.Unlock()
 	dialer := quic.Dialer{TLS: p.tls, KeepAlive: p.keepAlive, Listen: func(ctx context.Context) (net.PacketConn, error) {
 		return listenAt(ctx, network)
 	}}

@@ -60,11 +60,11 @@ type gateway struct {
 	leaf   *x509.Certificate
 	cert   tls.Certificate
 	server *tunnel.Server
+
+	mu sync.Mutex // guards the rest
 	// hold, if there is one, may keep a visitor waiting before his credential is
 	// judged.
-	hold func(context.Context, tunnel.Peer)
-
-	mu     sync.Mutex
+	hold   func(context.Context, tunnel.Peer)
 	shown  int // credentials presented
 	seen   []visit
 	routes map[string]string      // host:port as asked for → where it is
@@ -130,9 +130,10 @@ func (g *gateway) ServeTunnel(ctx context.Context, n tunnel.Negotiation) {
 	credential, err := n.Credential(ctx)
 	g.mu.Lock()
 	g.shown++
+	hold := g.hold
 	g.mu.Unlock()
-	if g.hold != nil {
-		g.hold(ctx, n.Peer())
+	if hold != nil {
+		hold(ctx, n.Peer())
 	}
 	if err != nil || credential.Secret != goodTicket {
 		n.Refuse(&tunnel.Refusal{Label: "ticket", Err: err})
