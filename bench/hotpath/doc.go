@@ -46,7 +46,7 @@
 // their sockets is not in it, and what the runtime has not collected yet is. It is
 // looked at three times: at once after the last byte, which shows what a wave leaves
 // behind; after five seconds, when what moves bytes has been put away and a tunnel
-// can be called idle; and after a minute.
+// can be called idle; and after a minute. The goal is the same each time.
 // Once nothing happens any more, Go collects every two minutes: -after 150s looks
 // behind that. Tunnels that idled are used once more afterwards: if any had ended
 // meanwhile, what was measured does not count.

@@ -32,7 +32,7 @@ func goals(after time.Duration) []goal {
 		{idleBoth, 10, 8, 3, 1},
 		{idleUpload, 36, 17, 3, 1},
 	} {
-		for _, figure := range []string{idle.figure, later(idle.figure, after)} {
+		for _, figure := range []string{atOnce(idle.figure), idle.figure, later(idle.figure, after)} {
 			set = append(set,
 				goal{figure, stdLayer, "", idle.std, idle.stdStretch},
 				goal{figure, directLayer, "", idle.directMost, idle.directLowest})
