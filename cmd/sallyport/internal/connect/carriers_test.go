@@ -186,7 +186,7 @@ func TestQUICComesBack(t *testing.T) {
 	g.udp.let(everything)
 	clock.advance(firstAvoidance / 2)
 	dial(t, client)
-	if client.links.current() != nil || client.links.underWay() != nil {
+	if client.links.current(t.Context()) != nil || client.links.underWay() != nil {
 		t.Error("QUIC was tried before its time")
 	}
 	clock.advance(firstAvoidance)

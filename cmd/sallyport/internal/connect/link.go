@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,8 +22,8 @@ type link struct {
 	of      *links
 	conn    *quic.Conn
 	gateway netip.AddrPort
-	poll    *time.Ticker // runs while there are tunnels
-	moving  sync.Mutex   // held by whoever moves the connection, for up to timing.move
+	poll    *time.Ticker       // runs while there are tunnels
+	asked   chan chan struct{} // to look at the network now; closed in answer
 
 	// of.mu guards the rest.
 	at      netip.Addr // the network that it is on
@@ -52,17 +51,36 @@ func (l *link) tend() {
 		select {
 		case <-l.poll.C:
 			l.follow()
+		case done := <-l.asked:
+			l.follow()
+			close(done)
 		case <-l.conn.Context().Done():
 			return
 		}
 	}
 }
 
+// followNow has the connection moved if it must be, and waits until it is, for up to
+// timing.move, or until ctx ends. The move itself goes on then: others need it too.
+func (l *link) followNow(ctx context.Context) {
+	done := make(chan struct{})
+	select {
+	case l.asked <- done:
+	case <-l.conn.Context().Done():
+		return
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
 // follow moves the connection to the network that the kernel would use now. If that
 // fails it is left for the tunnels that it has, which may come back with the network.
+// Only tend calls it.
 func (l *link) follow() {
-	l.moving.Lock()
-	defer l.moving.Unlock()
 	network, err := l.of.local(l.gateway)
 	if err != nil || !l.mustMove(network) {
 		return // without any network there is nothing to be done

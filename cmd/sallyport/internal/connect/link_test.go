@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -78,6 +79,38 @@ func TestMoveFails(t *testing.T) {
 	g.wantCarriers(t, quic.Carrier, tunnel.CarrierSOCKS5, quic.Carrier)
 }
 
+// A tunnel that is no longer wanted does not wait for a move that it asked for.
+func TestMoveOutlastsWhoAsked(t *testing.T) {
+	service := startService(t).String() // before the gateway, whom Close's goodbye does not reach
+	g := startQUICGateway(t)
+	g.routes["mail.example.com:443"] = service
+	client := g.client(t, QUIC)
+	client.links.timing.poll, client.links.timing.move = never, never
+	network := onNetwork(client, "127.0.0.1")
+	dial(t, client)
+	moving := make(chan struct{}, 1)
+	g.udp.let(func(from netip.AddrPort) bool {
+		select {
+		case moving <- struct{}{}:
+		default:
+		}
+		return false
+	})
+	network.move("127.0.0.2")
+	ctx, unwanted := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		_, err := client.Dial(ctx, "tcp", "mail.example.com:443")
+		ended <- err
+	}()
+	receive(t, moving)
+	unwanted()
+	if err := receive(t, ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	_ = client.Close() // which waits for all that was started, the move among it
+}
+
 // A connection without tunnels is not moved: another one is made.
 func TestUnusedIsNotMoved(t *testing.T) {
 	g := startQUICGateway(t)
@@ -85,10 +118,10 @@ func TestUnusedIsNotMoved(t *testing.T) {
 	client := g.client(t, QUIC)
 	network := onNetwork(client, "127.0.0.1")
 	_ = dial(t, client).Close()
-	first := client.links.current()
+	first := client.links.current(t.Context())
 	network.move("127.0.0.2")
 	exchange(t, dial(t, client), "elsewhere")
-	if client.links.current() == first {
+	if client.links.current(t.Context()) == first {
 		t.Error("it is the same connection")
 	}
 	receive(t, first.conn.Context().Done())
@@ -98,7 +131,7 @@ func TestUnusedIsNotMoved(t *testing.T) {
 func TestConnectionIsReplaced(t *testing.T) {
 	for name, spoil := range map[string]func(*testing.T, *Client, *fakeClock){
 		"closed by the gateway": func(t *testing.T, c *Client, _ *fakeClock) {
-			receive(t, c.links.current().conn.Context().Done())
+			receive(t, c.links.current(t.Context()).conn.Context().Done())
 		},
 		"unused for long": func(_ *testing.T, _ *Client, clock *fakeClock) { clock.advance(quic.DefaultUnused) },
 		"full": func(_ *testing.T, c *Client, _ *fakeClock) {
@@ -157,7 +190,7 @@ func TestDraining(t *testing.T) {
 	client := g.client(t, Auto)
 	client.links.timing.headStart, client.links.timing.answer = never, never
 	old := dial(t, client)
-	link := client.links.current()
+	link := client.links.current(t.Context())
 	_ = g.listener.Close()
 	exchange(t, dial(t, client), "elsewhere")
 	g.wantCarriers(t, quic.Carrier, tunnel.CarrierSOCKS5)
@@ -187,7 +220,7 @@ func TestClientClose(t *testing.T) {
 		}
 		return false
 	})
-	client.links.retire(client.links.current()) // the next one must dial, in vain
+	client.links.retire(client.links.current(t.Context())) // the next one must dial, in vain
 	go func() {
 		_, err := client.Dial(t.Context(), "tcp", "mail.example.com:443")
 		ended <- err

@@ -141,7 +141,7 @@ func isCertificate(err error) bool {
 
 // link returns the connection to use, and waits for one if there is none.
 func (p *links) link(ctx context.Context) (*link, error) {
-	if l := p.current(); l != nil {
+	if l := p.current(ctx); l != nil {
 		return l, nil
 	}
 	d := p.dialOnce()
@@ -157,14 +157,14 @@ func (p *links) link(ctx context.Context) (*link, error) {
 }
 
 // current is the connection to use, on the network of this moment; nil if there is
-// none.
-func (p *links) current() *link {
+// none. It may be on the network before when ctx has ended.
+func (p *links) current(ctx context.Context) *link {
 	l := p.usable()
 	if l == nil {
 		return nil
 	}
 	if network, err := p.local(l.gateway); err == nil && p.hasMoved(l, network) {
-		l.follow()
+		l.followNow(ctx)
 	}
 	return p.usable()
 }
@@ -267,7 +267,7 @@ func (p *links) dial(ctx context.Context, d *dialing) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &link{of: p, conn: conn, gateway: gateway, poll: time.NewTicker(time.Hour), at: network, unused: p.now()}
+	l := &link{of: p, conn: conn, gateway: gateway, poll: time.NewTicker(time.Hour), asked: make(chan chan struct{}), at: network, unused: p.now()}
 	l.poll.Stop()
 	return l, nil
 }
