@@ -24,12 +24,27 @@ import (
 // exportFlags are what export is told.
 type exportFlags struct {
 	config, format, name, output string
+	proxy                        string // as a PAC file has it
 	proxies                      export.Proxies
 	relay                        export.Relay
 	ticketFile                   string
 }
 
-const formatRelay = "apple-relay"
+const (
+	formatPAC   = "pac"
+	formatRelay = "apple-relay"
+)
+
+// flagsOf are those of one format alone.
+func flagsOf(format string) []string {
+	switch format {
+	case formatPAC:
+		return []string{"proxy", "http", "socks"}
+	case formatRelay:
+		return []string{"ticket-file", "header", "match-domains"}
+	}
+	return nil
+}
 
 func newPolicyExport() *cobra.Command {
 	var flags exportFlags
@@ -41,8 +56,10 @@ func newPolicyExport() *cobra.Command {
   json  every setting, under its key of the configuration file
   mdx   the values to type into the mobile-management console, as XML
   vpn   a VPN configuration with SplitTunnel and SplitDNS, as XML
-  pac   a proxy auto-configuration file that obeys the split tunnel; it names the
-        local proxies of sallyport connect
+  pac   a proxy auto-configuration file that obeys the split tunnel. It names the
+        local proxies of sallyport connect, or the proxy that --proxy says: for
+        browsers that come without connect, 'HTTPS gateway3.example.com:443', which
+        needs gateway.https_proxy: true at the gateway
 
 Each of them holds the whole policy: sallyport policy diff reads all four.
 
@@ -55,10 +72,8 @@ own. What it cannot say is said on standard error. sallyport policy diff does no
 read it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, name := range []string{"ticket-file", "header", "match-domains"} {
-				if flags.format != formatRelay && cmd.Flags().Changed(name) {
-					return usage(fmt.Errorf("--%s: belongs to --format %s", name, formatRelay))
-				}
+			if err := flags.check(cmd.Flags().Changed); err != nil {
+				return usage(err)
 			}
 			return flags.run(cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -67,6 +82,7 @@ read it.`,
 	f := cmd.Flags()
 	f.StringVar(&flags.format, "format", "json", "`FORMAT`: json, mdx, vpn, pac or apple-relay")
 	f.StringVar(&flags.name, "policy", policy.DefaultName, "the `NAME` of the policy")
+	f.StringVar(&flags.proxy, "proxy", "", "for pac: the one proxy that it names, `PROXY`: 'HTTPS HOST:PORT', 'PROXY HOST:PORT' or 'SOCKS5 HOST:PORT'")
 	f.StringVar(&flags.proxies.HTTP, "http", "127.0.0.1:8118", "for pac: the HTTP proxy, `HOST:PORT`")
 	f.StringVar(&flags.proxies.SOCKS, "socks", "", "for pac: a SOCKS5 proxy beside it, `HOST:PORT`")
 	f.StringVar(&flags.ticketFile, "ticket-file", "", "for apple-relay: `FILE` with the ticket, which only its owner may read")
@@ -74,6 +90,27 @@ read it.`,
 	f.BoolVar(&flags.relay.Domains, "match-domains", false, "for apple-relay: match whole domains, for systems before iOS 18.4 and macOS 15.4")
 	f.StringVar(&flags.output, "output", "", "put it into this `FILE`, 0600, instead of printing it")
 	return cmd
+}
+
+// check refuses flags that would count for nothing, and reads the proxy.
+func (f *exportFlags) check(given func(flag string) bool) (err error) {
+	for _, format := range []string{formatPAC, formatRelay} {
+		for _, flag := range flagsOf(format) {
+			if f.format != format && given(flag) {
+				return fmt.Errorf("--%s: belongs to --format %s", flag, format)
+			}
+		}
+	}
+	if !given("proxy") {
+		return nil
+	}
+	if given("http") || given("socks") {
+		return errors.New("--proxy: is the only proxy then; leave out --http and --socks")
+	}
+	if f.proxies, err = export.ParseProxy(f.proxy); err != nil {
+		return fmt.Errorf("--proxy: %w", err)
+	}
+	return nil
 }
 
 func (f *exportFlags) run(stdout, stderr io.Writer) error {
@@ -98,6 +135,9 @@ func (f *exportFlags) run(stdout, stderr io.Writer) error {
 	if f.format == formatRelay {
 		notes = append(notes, f.relayNotes(c.Gateway)...)
 	}
+	if f.format == formatPAC {
+		fmt.Fprint(stderr, pacWarnings(c, f.proxies))
+	}
 	for _, note := range notes {
 		fmt.Fprintf(stderr, "note: %s\n", note)
 	}
@@ -118,6 +158,22 @@ func (f *exportFlags) relayNotes(g *config.Gateway) (notes []string) {
 		notes = append(notes, fmt.Sprintf("gateway.credential_header of this file is not %s: such a gateway finds no ticket there", header))
 	}
 	return notes
+}
+
+// pacWarnings say why the gateway of the file would answer no browser that is sent
+// to it.
+func pacWarnings(c *config.Config, p export.Proxies) (found config.Diagnostics) {
+	if host, _, _ := net.SplitHostPort(p.HTTPS); host == c.Gateway.FQDN && host != "" && !c.Gateway.HTTPSProxy {
+		d := c.At("gateway.https_proxy", config.Warning, "is off, and the PAC file sends browsers to this gateway, which would not answer them")
+		d.Fix = "set it to true, or name another proxy with --proxy"
+		found = append(found, d)
+	}
+	if told := toldGateway(c); told != "" && (p.HTTP == told || p.SOCKS == told) {
+		d := c.At("gateway.fqdn", config.Warning, "the PAC file sends browsers there without TLS, which this gateway does not take")
+		d.Fix = fmt.Sprintf("name it with --proxy 'HTTPS %s'", told)
+		found = append(found, d)
+	}
+	return found
 }
 
 // ticket reads the ticket for a profile; "" if there is no file.
@@ -164,7 +220,7 @@ func (f *exportFlags) write(settings export.Settings) (out []byte, notes []strin
 		out, err = export.MDX(settings)
 	case "vpn":
 		out, err = export.VPNConfig(settings)
-	case "pac":
+	case formatPAC:
 		for _, proxy := range []struct{ flag, at string }{{"http", f.proxies.HTTP}, {"socks", f.proxies.SOCKS}} {
 			if _, _, err := net.SplitHostPort(proxy.at); proxy.at != "" && err != nil {
 				return nil, nil, fmt.Errorf("--%s: needs HOST:PORT, such as 127.0.0.1:8118", proxy.flag)

@@ -46,8 +46,9 @@
 // # PAC
 //
 // The file is a table, the policy as JSON, and a program that is the same in
-// every file. The program never asks DNS and fails closed: behind a proxy there
-// is never a DIRECT.
+// every file. Between them stand the proxies ([Proxies]): those of sallyport connect
+// on the device, or the gateway itself as an HTTPS proxy. The program never asks DNS
+// and fails closed: behind a proxy there is never a DIRECT.
 //
 //	network access unrestricted                              DIRECT, all of it
 //	the gateway's own name                                   DIRECT, so that no tunnel runs in a tunnel

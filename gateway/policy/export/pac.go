@@ -5,14 +5,20 @@ import (
 	_ "embed" // for the program of a PAC file
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
+	"strings"
 )
 
-// Proxies are the listeners that lead to the gateway, such as those of
-// sallyport connect: host:port each, an IPv6 address in brackets, "" if there is
-// none. The HTTP one is tried first: it is never asked to reach an address that
-// the application has looked up itself, and it can take a password.
+// Proxies are the listeners that lead to the gateway: host:port each, an IPv6
+// address in brackets, "" if there is none. They are tried in this order. One of
+// HTTP is never asked to reach an address that the application has looked up
+// itself, and it can take a password.
 type Proxies struct {
+	// HTTPS takes HTTP CONNECT within TLS, as the gateway itself does if
+	// gateway.https_proxy is on.
+	HTTPS string
+	// HTTP takes it, and SOCKS takes SOCKS5, without TLS, as sallyport connect does.
 	HTTP, SOCKS string
 }
 
@@ -49,30 +55,60 @@ func PAC(s Settings, p Proxies) ([]byte, error) {
 	return bounded(b.Bytes())
 }
 
-// The words of a PAC file. "SOCKS" alone means version 4 to some, which knows
-// no names.
-const (
-	httpWay  = "PROXY "
-	socksWay = "SOCKS5 "
-)
+// place is where one of the proxies stands.
+type place struct {
+	key  string
+	word string // in a PAC file
+	at   *string
+}
 
-// ways are the proxies in the order in which they are tried.
+// places are in the order in which the proxies are tried. "SOCKS" alone would mean
+// version 4 to some, which knows no names.
+func (p *Proxies) places() []place {
+	return []place{
+		{"proxies.https", "HTTPS", &p.HTTPS},
+		{"proxies.http", "PROXY", &p.HTTP},
+		{"proxies.socks", "SOCKS5", &p.SOCKS},
+	}
+}
+
+// ways are the answers of a PAC file.
 func (p Proxies) ways() ([]string, error) {
 	var ways []string
-	for _, w := range []struct{ key, word, at string }{{"http", httpWay, p.HTTP}, {"socks", socksWay, p.SOCKS}} {
-		if w.at == "" {
+	for _, place := range p.places() {
+		if *place.at == "" {
 			continue
 		}
-		at, err := spellProxy(w.at)
+		at, err := spellProxy(*place.at)
 		if err != nil {
-			return nil, &Error{Key: "proxies." + w.key, Err: err}
+			return nil, &Error{Key: place.key, Err: err}
 		}
-		ways = append(ways, w.word+at)
+		ways = append(ways, place.word+" "+at)
 	}
 	if ways == nil {
 		return nil, &Error{Key: "proxies", Err: errors.New("needs at least one")}
 	}
 	return ways, nil
+}
+
+// ParseProxy reads one proxy as a PAC file has it: HTTPS, PROXY or SOCKS5 in
+// capitals, one blank, and host:port. Nothing may follow it, and no DIRECT.
+func ParseProxy(way string) (Proxies, error) {
+	var p Proxies
+	word, at, _ := strings.Cut(way, " ")
+	for _, place := range p.places() {
+		if word != place.word {
+			continue
+		}
+		spelt, err := spellProxy(at)
+		if err != nil {
+			// The cause speaks of a list, which this is not.
+			return Proxies{}, fmt.Errorf("%s needs one HOST:PORT behind it, such as gateway.example.com:443, and nothing else", word)
+		}
+		*place.at = spelt
+		return p, nil
+	}
+	return Proxies{}, errors.New("needs HTTPS HOST:PORT, PROXY HOST:PORT or SOCKS5 HOST:PORT")
 }
 
 func spellProxy(s string) (string, error) {
@@ -121,11 +157,10 @@ func ParsePAC(file []byte) (Settings, Proxies, error) {
 // proxiesOf undoes ways; what is none of them is lost, and so noticed.
 func proxiesOf(ways []string) (p Proxies) {
 	for _, way := range ways {
-		switch {
-		case len(way) > len(httpWay) && way[:len(httpWay)] == httpWay:
-			p.HTTP = way[len(httpWay):]
-		case len(way) > len(socksWay) && way[:len(socksWay)] == socksWay:
-			p.SOCKS = way[len(socksWay):]
+		for _, place := range p.places() {
+			if at, is := strings.CutPrefix(way, place.word+" "); is {
+				*place.at = at
+			}
 		}
 	}
 	return p

@@ -4,191 +4,199 @@ package node_test
 
 import (
 	"bufio"
-	"bytes"
-	"crypto/sha256"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
-	"time"
+
+	"github.com/sallyport/sallyport/bench/standin"
+	"github.com/sallyport/sallyport/certs"
 )
 
-// TestCarriersSoakChromium has a real browser go through the gateway by a PAC file that
-// says HTTPS, with the ticket as the proxy's password. It needs Debian's chromium:
+// browsed is file with an HTTPS proxy. The split tunnel is on: what is not listed goes
+// straight out, but for names without a dot, which mean something inside only.
+var browsed = strings.NewReplacer(
+	"  setup_timeout", "  https_proxy: true\n  setup_timeout",
+	"    exchange_server", "    split_tunnel: \"on\"\n    exchange_server",
+	"{mail.example.com: [127.0.0.1]}", "{mail.example.com: [127.77.1.1], intranet: [127.77.1.3]}",
+).Replace(file)
+
+// browserWorld is a node with the stand-in mail server behind it, and the program
+// beside it.
+type browserWorld struct {
+	*world
+	mail    *standin.Server
+	program string
+	file    string   // the node's configuration, with its ports
+	known   []string // what a browser can look up: the gateway, and ews.example.com
+	trusted []string
+	inside  atomic.Int32 // connections to intranet, where nobody may go
+}
+
+// TestCarriersSoakChromium has a real browser go by the PAC files that we write: to the
+// gateway as an HTTPS proxy, with the ticket as its password, and to connect on the
+// same machine. It needs Debian's chromium:
 //
 //	apt-get install chromium
-//	go test -tags soak -run SoakChromium -v ./cmd/sallyport/internal/node
+//	go test -tags soak -run SoakChromium -v -timeout 3m ./cmd/sallyport/internal/node
 func TestCarriersSoakChromium(t *testing.T) {
-	w := newCarriersWorld(t, "std")
-	site := httptest.NewUnstartedServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		_, _ = fmt.Fprintf(out, "<p>the page of %s", strings.Split(r.Host, ":")[0])
-	}))
-	_ = site.Listener.Close()
-	var err error
-	site.Listener, err = net.Listen("tcp", "127.77.0.8:"+w.port)
-	must(t, err)
-	site.StartTLS()
-	t.Cleanup(site.Close)
-
-	gateway := fmt.Sprintf("%s:%d", fqdn, w.GatewayAddr().Port())
-	b := startBrowser(t, "HTTPS "+gateway, spkiOf(t, w.GatewayAddr().String()), spkiOf(t, site.Listener.Addr().String()))
-	b.password = w.issue().Handle.Reveal()
-	mark := w.log.mark()
-	if text, failure := b.visit(t, "https://web.example.com:"+w.port+"/"); text != "the page of web.example.com" {
-		t.Errorf("%q %s", text, failure)
-	}
-	t.Logf("asked for the proxy's password %d times", b.asked)
-	if text := w.log.String()[mark:]; !strings.Contains(text, `"to":"web.example.com"`) || !strings.Contains(text, `"carrier":"h2"`) {
-		t.Errorf("not by HTTP/2, or not through the gateway:\n%s", text)
-	}
-	// A browser shows no page of a proxy that refuses a tunnel, but one of its own.
-	text, failure := b.visit(t, "https://unlisted.example.com:"+w.port+"/")
-	t.Logf("not listed: %q %s", text, failure)
-	if failure != "net::ERR_TUNNEL_CONNECTION_FAILED" || w.unlisted.Load() > 0 {
-		t.Errorf("%q %s", text, failure)
-	}
-	if !strings.Contains(w.log.String()[mark:], `"reason":"not_listed"`) {
-		t.Error("the gateway was not asked")
-	}
+	w := newBrowserWorld(t)
+	t.Run("gateway", w.browseByGateway)
+	t.Run("connect", w.browseByConnect)
 }
 
-// spkiOf is how Chromium is told of a certificate to trust.
-func spkiOf(t *testing.T, addr string) string {
+func newBrowserWorld(t *testing.T) *browserWorld {
 	t.Helper()
-	conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, ServerName: fqdn})
-	must(t, err)
-	defer conn.Close()
-	sum := sha256.Sum256(conn.ConnectionState().PeerCertificates[0].RawSubjectPublicKeyInfo)
-	return base64.StdEncoding.EncodeToString(sum[:])
+	w := &browserWorld{world: newWorldOf(t, browsed)}
+	w.serveMail(t)
+	w.serveIntranet(t)
+	at := w.GatewayAddr().String()
+	w.known = []string{fqdn + " 127.0.0.1", "ews.example.com 127.77.1.2"}
+	w.trusted = []string{spkiOf(t, at), spkiOf(t, "127.77.1.1:"+w.port)}
+
+	w.file = filepath.Join(w.dir, "sallyport.yaml")
+	text := strings.ReplaceAll(browsed, "PORT", w.port)
+	text = strings.Replace(text, "127.0.0.1:0", w.AuthorityAddr().String(), 1)
+	text = strings.Replace(text, "127.0.0.1:0", at, 1)
+	must(t, os.WriteFile(w.file, []byte(text), 0o600))
+	w.program = filepath.Join(t.TempDir(), "sallyport")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", w.program, "../..").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return w
 }
 
-// browser is Chromium behind its DevTools protocol.
-type browser struct {
-	out      *os.File
-	messages chan message
-	session  string
-	password string
-	next     int
-	asked    int // for the password
-}
-
-type message struct {
-	ID     int             `json:"id"`
-	Method string          `json:"method"`
-	Params json.RawMessage `json:"params"`
-	Result struct {
-		TargetID  string `json:"targetId"`
-		SessionID string `json:"sessionId"`
-		ErrorText string `json:"errorText"`
-		Result    struct {
-			Value string `json:"value"`
-		} `json:"result"`
-	} `json:"result"`
-}
-
-func startBrowser(t *testing.T, proxy string, trusted ...string) *browser {
+// serveMail has the mail server listen inside, and as ews.example.com outside.
+func (w *browserWorld) serveMail(t *testing.T) {
 	t.Helper()
-	pac := fmt.Sprintf("function FindProxyForURL(url, host) { return %q; }", proxy)
-	cmd := exec.CommandContext(t.Context(), "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--user-data-dir="+t.TempDir(), "--remote-debugging-pipe",
-		"--host-resolver-rules=MAP "+fqdn+" 127.0.0.1,MAP * ~NOTFOUND",
-		"--ignore-certificate-errors-spki-list="+strings.Join(trusted, ","),
-		"--proxy-pac-url=data:application/x-ns-proxy-autoconfig;base64,"+base64.StdEncoding.EncodeToString([]byte(pac)))
-	theirs, ours, err := os.Pipe()
+	identity, err := certs.OpenDev(t.TempDir(), []string{"mail.example.com", "ews.example.com"})
 	must(t, err)
-	back, theirOut, err := os.Pipe()
+	w.mail = standin.New(standin.Config{TLS: &tls.Config{GetCertificate: identity.GetCertificate}})
+	served := make(chan error, 2)
+	for _, at := range []string{"127.77.1.1", "127.77.1.2"} {
+		listener, err := net.Listen("tcp", net.JoinHostPort(at, w.port))
+		must(t, err)
+		go func() { served <- w.mail.Serve(listener) }()
+	}
+	t.Cleanup(func() {
+		must(t, w.mail.Shutdown(context.Background()))
+		must(t, <-served)
+		must(t, <-served)
+	})
+}
+
+// serveIntranet has a server where no tunnel leads, which counts.
+func (w *browserWorld) serveIntranet(t *testing.T) {
+	t.Helper()
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.77.1.3", w.port))
 	must(t, err)
-	cmd.ExtraFiles = []*os.File{theirs, theirOut}
-	must(t, cmd.Start())
-	_, _ = theirs.Close(), theirOut.Close()
-	b := &browser{out: ours, messages: make(chan message, 1000)}
-	reading := make(chan struct{})
-	go func() {
-		defer close(reading)
-		in := bufio.NewReader(back)
+	var accepting sync.WaitGroup
+	accepting.Go(func() {
 		for {
-			text, err := in.ReadBytes(0)
+			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			var m message
-			if json.Unmarshal(bytes.TrimSuffix(text, []byte{0}), &m) == nil {
-				b.messages <- m
-			}
+			w.inside.Add(1)
+			_ = conn.Close()
 		}
-	}()
-	t.Cleanup(func() {
-		b.send("Browser.close", nil)
-		_ = cmd.Wait()
-		_, _ = ours.Close(), back.Close()
-		<-reading
 	})
-	target := b.call(t, "Target.createTarget", map[string]any{"url": "about:blank"}).Result.TargetID
-	b.session = b.call(t, "Target.attachToTarget", map[string]any{"targetId": target, "flatten": true}).Result.SessionID
-	b.call(t, "Page.enable", nil)
-	b.call(t, "Fetch.enable", map[string]any{"handleAuthRequests": true})
-	return b
+	t.Cleanup(func() { _ = listener.Close(); accepting.Wait() })
 }
 
-func (b *browser) send(method string, params map[string]any) int {
-	b.next++
-	m := map[string]any{"id": b.next, "method": method, "params": params}
-	if params == nil {
-		m["params"] = map[string]any{}
+// browseByGateway goes by what policy export writes.
+func (w *browserWorld) browseByGateway(t *testing.T) {
+	proxy := fmt.Sprintf("HTTPS %s:%d", fqdn, w.GatewayAddr().Port())
+	pac, err := exec.CommandContext(t.Context(), w.program, "policy", "export", "--config", w.file, "--format", "pac", "--proxy", proxy).Output()
+	must(t, err)
+	b := startBrowser(t, "data:application/x-ns-proxy-autoconfig;base64,"+base64.StdEncoding.EncodeToString(pac), w.known, w.trusted...)
+	b.user, b.password = "anybody", w.issue().Handle.Reveal()
+
+	mark := w.log.mark()
+	w.wantPage(t, b, "mail.example.com", "mail stand-in: ")
+	t.Logf("asked for the proxy's password %d times", b.asked)
+	if log := w.log.String()[mark:]; !strings.Contains(log, `"to":"mail.example.com"`) || !strings.Contains(log, `"carrier":"h2"`) {
+		t.Errorf("not by HTTP/2, or not through the gateway:\n%s", log)
 	}
-	if b.session != "" && !strings.HasPrefix(method, "Browser.") {
-		m["sessionId"] = b.session
+	mark = w.log.mark()
+	w.wantPage(t, b, "ews.example.com", "mail stand-in: ")
+	if log := w.log.String()[mark:]; strings.Contains(log, "ews.example.com") {
+		t.Errorf("what is not listed came to the gateway:\n%s", log)
 	}
-	text, _ := json.Marshal(m)
-	_, _ = b.out.Write(append(text, 0))
-	return b.next
-}
-
-// call waits for its answer, and answers meanwhile what the browser asks.
-func (b *browser) call(t *testing.T, method string, params map[string]any) message {
-	t.Helper()
-	id := b.send(method, params)
-	return b.await(t, method, func(m message) bool { return m.ID == id })
-}
-
-func (b *browser) await(t *testing.T, what string, is func(message) bool) message {
-	t.Helper()
-	timeout := time.After(60 * time.Second)
-	for {
-		select {
-		case m := <-b.messages:
-			var paused struct{ RequestID string }
-			_ = json.Unmarshal(m.Params, &paused)
-			switch m.Method {
-			case "Fetch.requestPaused":
-				b.send("Fetch.continueRequest", map[string]any{"requestId": paused.RequestID})
-			case "Fetch.authRequired":
-				b.asked++
-				b.send("Fetch.continueWithAuth", map[string]any{"requestId": paused.RequestID, "authChallengeResponse": map[string]any{
-					"response": "ProvideCredentials", "username": "anybody", "password": b.password,
-				}})
-			}
-			if is(m) {
-				return m
-			}
-		case <-timeout:
-			t.Fatalf("the browser does not answer: %s", what)
-		}
+	w.wantNoTunnel(t, b)
+	// In plain HTTP a browser asks the proxy itself, which fetches nothing.
+	text, failure := b.visit(t, "http://intranet:"+w.port+"/")
+	t.Logf("plain HTTP: %q %s", text, failure)
+	if failure != "net::ERR_HTTP_RESPONSE_CODE_FAILURE" || w.inside.Load() > 0 {
+		t.Errorf("%q %s", text, failure)
 	}
 }
 
-// visit gives a page's text, or why there is none.
-func (b *browser) visit(t *testing.T, url string) (text, failure string) {
+// browseByConnect goes by the file that connect serves.
+func (w *browserWorld) browseByConnect(t *testing.T) {
+	ticket := filepath.Join(t.TempDir(), "phone.ticket")
+	must(t, os.WriteFile(ticket, []byte(w.issue().Handle.Reveal()+"\n"), 0o600))
+	connect := exec.Command(w.program, "connect", "--config", w.file, "--ticket-file", ticket,
+		"--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--json")
+	connect.Stderr = t.Output()
+	out, err := connect.StdoutPipe()
+	must(t, err)
+	must(t, connect.Start())
+	t.Cleanup(func() {
+		must(t, connect.Process.Signal(syscall.SIGTERM))
+		must(t, connect.Wait())
+	})
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	must(t, err)
+	var told struct{ User, Password, PAC string }
+	must(t, json.Unmarshal(line, &told))
+
+	b := startBrowser(t, told.PAC, w.known, w.trusted...)
+	b.user, b.password = told.User, told.Password
+	mark := w.log.mark()
+	w.wantPage(t, b, "mail.example.com", "mail stand-in: ")
+	if log := w.log.String()[mark:]; !strings.Contains(log, `"to":"mail.example.com"`) || !strings.Contains(log, `"carrier":"socks5"`) {
+		t.Errorf("not through the gateway:\n%s", log)
+	}
+	w.wantNoTunnel(t, b)
+	// In plain HTTP connect's own words reach the page.
+	text, failure := b.visit(t, "http://intranet:"+w.port+"/")
+	if strings.TrimSpace(text) != "The gateway does not allow this destination." || w.inside.Load() > 0 {
+		t.Errorf("%q %s", text, failure)
+	}
+}
+
+// wantPage wants the mail server's first page, from a host of its.
+func (w *browserWorld) wantPage(t *testing.T, b *browser, host, begins string) {
 	t.Helper()
-	failure = b.call(t, "Page.navigate", map[string]any{"url": url}).Result.ErrorText
-	b.await(t, "load", func(m message) bool { return m.Method == "Page.loadEventFired" })
-	return b.call(t, "Runtime.evaluate", map[string]any{"expression": "document.body.innerText"}).Result.Result.Value, failure
+	before := w.mail.Stats().Requests[standin.Page]
+	text, failure := b.visit(t, "https://"+host+":"+w.port+"/")
+	if !strings.HasPrefix(text, begins) || w.mail.Stats().Requests[standin.Page] != before+1 {
+		t.Errorf("%s: %q %s", host, text, failure)
+	}
+}
+
+// wantNoTunnel asks for what goes to the gateway and is not listed. A browser shows no
+// page of a proxy that refuses a tunnel, but one of its own.
+func (w *browserWorld) wantNoTunnel(t *testing.T, b *browser) {
+	t.Helper()
+	mark := w.log.mark()
+	text, failure := b.visit(t, "https://intranet:"+w.port+"/")
+	t.Logf("not listed: %q %s", text, failure)
+	if failure != "net::ERR_TUNNEL_CONNECTION_FAILED" || w.inside.Load() > 0 {
+		t.Errorf("%q %s", text, failure)
+	}
+	if log := w.log.String()[mark:]; !strings.Contains(log, `"reason":"not_listed"`) || !strings.Contains(log, `"to":"intranet"`) {
+		t.Errorf("the gateway was not asked:\n%s", log)
+	}
 }
