@@ -2,5 +2,8 @@
 
 package quic
 
-// download is how much the tests of migration fetch.
-const download = 100 << 20
+const (
+	raced    = false
+	download = 100 << 20 // what the tests of migration fetch
+	scale    = 1         // that by which counts in attacks are divided
+)

@@ -2,6 +2,9 @@
 
 package quic
 
-// download is how much the tests of migration fetch: less where every access to
-// memory is watched.
-const download = 8 << 20
+// Less is done where every access to memory is watched.
+const (
+	raced    = true
+	download = 8 << 20 // what the tests of migration fetch
+	scale    = 10      // that by which counts in attacks are divided
+)

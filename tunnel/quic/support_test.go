@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	mathrand "math/rand/v2"
 	"net"
@@ -92,6 +93,29 @@ type testGateway struct {
 	peers    chan tunnel.Peer
 	refusals chan *tunnel.Refusal // of the listener
 	closed   chan Code            // of its connections
+	limits   tunnel.Limits
+	tally    tally
+}
+
+// tally counts what has happened, by what it is called.
+type tally struct {
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+func (t *tally) add(what string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.counts == nil {
+		t.counts = make(map[string]int)
+	}
+	t.counts[what]++
+}
+
+func (t *tally) now() map[string]int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.counts)
 }
 
 // host is a service: what it does with the stream of a client.
@@ -108,8 +132,14 @@ func listen(t testing.TB, config Config) *testGateway {
 	}
 	config.TLS = testServerTLS()
 	config.Hooks = Hooks{
-		Refused: func(_ tunnel.Peer, r *tunnel.Refusal) { tell(g.refusals, r) },
-		Closed:  func(_ tunnel.Peer, code Code) { tell(g.closed, code) },
+		Refused: func(_ tunnel.Peer, r *tunnel.Refusal) {
+			g.tally.add("refused " + r.Label)
+			tell(g.refusals, r)
+		},
+		Closed: func(_ tunnel.Peer, code Code) {
+			g.tally.add("closed " + code.String())
+			tell(g.closed, code)
+		},
 	}
 	socket, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
 	if err != nil {
@@ -129,14 +159,21 @@ func listen(t testing.TB, config Config) *testGateway {
 
 func serve(t testing.TB, config Config, hosts map[string]any) *testGateway {
 	t.Helper()
+	return serveAs(t, config, tunnel.Config{}, tunnel.Limits{}, hosts)
+}
+
+func serveAs(t testing.TB, config Config, tunnels tunnel.Config, limits tunnel.Limits, hosts map[string]any) *testGateway {
+	t.Helper()
 	g := listen(t, config)
+	g.limits = limits
 	relays, err := tunnel.NewRelays(tunnel.RelaysHooks{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := tunnel.NewServer(tunnel.Config{Handler: handlerFunc(func(ctx context.Context, n tunnel.Negotiation) {
+	tunnels.Handler = handlerFunc(func(ctx context.Context, n tunnel.Negotiation) {
 		g.serveTunnel(ctx, n, relays, hosts)
-	})})
+	})
+	server, err := tunnel.NewServer(tunnels)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +206,7 @@ func (g *testGateway) serveTunnel(ctx context.Context, n tunnel.Negotiation, rel
 	case relayed:
 		near, far := tcpPair()
 		go service(far)
-		relays.Run(s, near, tunnel.Limits{}, g)
+		relays.Run(s, near, g.limits, g)
 	}
 }
 
@@ -195,8 +232,11 @@ func (g *testGateway) open(ctx context.Context, n tunnel.Negotiation, hosts map[
 }
 
 // Joined and Ended make g the Ender of its tunnels.
-func (g *testGateway) Joined(t tunnel.Tunnel)     { tell(g.tunnels, t) }
-func (g *testGateway) Ended(result tunnel.Result) { tell(g.results, result) }
+func (g *testGateway) Joined(t tunnel.Tunnel) { tell(g.tunnels, t) }
+func (g *testGateway) Ended(result tunnel.Result) {
+	g.tally.add("ended " + string(result.Reason))
+	tell(g.results, result)
+}
 
 // tell does not wait for a test that does not listen.
 func tell[T any](c chan T, v T) {
