@@ -13,8 +13,9 @@ import (
 // Accept gives such connections brings a carrier to a Server: to Serve they are as
 // its own, in its limits, its deadline and its end. Only the handshake is left out.
 //
-// Abort is called to be rid of it at once, as the function of that name says.
-// Close ends both directions.
+// Abort is called to be rid of it at once, as the function of that name says. Close
+// ends both directions; so does Break, if there is such a method, where that function
+// is called.
 type Carried interface {
 	Stream
 	Abort()
@@ -57,6 +58,9 @@ func (s *carriedStream) Read(p []byte) (int, error) { return s.in.orRead(s.Strea
 
 // Abort is the stream's.
 func (s *carriedStream) Abort() { Abort(s.Stream) }
+
+// Break is the stream's.
+func (s *carriedStream) Break() { Break(s.Stream) }
 
 func (s *carriedStream) belongsTo(*visitor) {}
 func (s *carriedStream) ahead() *ahead      { return &s.in }

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"io"
 	"sync"
 
@@ -23,8 +24,9 @@ type codec interface {
 	owes() bool
 	owed() *load
 	// end appends what ends our direction; nothing if the protocol has no such
-	// thing, or it has been said.
-	end(*load) error
+	// thing, or it has been said. Of a tunnel that broke off it is only what the
+	// client did wrong.
+	end(l *load, brokeOff bool) error
 	// closeWrite ends our direction of the connection, if end does not.
 	closeWrite(client *socket) error
 	// awake tells whether there is something that rest would let go of.
@@ -42,7 +44,7 @@ func (plainCodec) send(service *socket, large bool) (*load, error)   { return re
 func (plainCodec) holds() bool                                       { return false }
 func (plainCodec) owes() bool                                        { return false }
 func (plainCodec) owed() *load                                       { return nil }
-func (plainCodec) end(*load) error                                   { return nil }
+func (plainCodec) end(*load, bool) error                             { return nil }
 func (plainCodec) closeWrite(client *socket) error                   { return client.closeWrite() }
 func (plainCodec) awake() bool                                       { return false }
 func (plainCodec) rest()                                             {}
@@ -257,7 +259,10 @@ func (c *directCodec) rest() {
 	c.layer.Rest()
 }
 
-func (c *directCodec) end(l *load) error {
+func (c *directCodec) end(l *load, brokeOff bool) error {
+	if brokeOff && !errors.As(c.failed, new(*record.Error)) {
+		return nil
+	}
 	from := l.end // behind what else it is owed
 	l.add(from, from+len(c.layer.AppendGoodbye(l.buf[from:from], c.failed)))
 	return nil

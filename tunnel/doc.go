@@ -56,12 +56,22 @@
 // Elsewhere, and for streams without a descriptor, Relay does the same with two
 // goroutines, and a small buffer for each stream that is no Awaiter.
 //
-// # Two ways to end
+// # Three ways to end
 //
-// Close says goodbye, for up to 200 ms to a client that does not listen. Abort
-// says nothing, waits for nobody, and has the kernel forget what it has not
-// sent: for tunnels that are revoked, or stalled. The goodbye of a parked tunnel is
-// one write that does not wait.
+//	the tunnel                     each stream   its peer gets
+//	has come to its end            Close         everything, and a goodbye
+//	broke off: one side failed,    Break         everything, and no good end: no
+//	or a limit has passed                        close_notify, a reset over TCP
+//	is revoked, or stalled         Abort         a reset, at once
+//
+// Close says goodbye for up to 200 ms to a client that does not listen; the goodbye of
+// a parked tunnel is one write that does not wait. Break waits until the peer's kernel
+// has acknowledged everything, or nothing for a second, since a reset has ours forget
+// the rest. Abort waits for nobody, and has the kernel forget what it has not sent.
+//
+// So nobody takes what was cut short for the whole. One end cannot be told: a client's
+// TLS connection that is closed between two records, without close_notify. Many mobile
+// apps close so, and it is passed on as an end.
 //
 // # What leaves this package
 //

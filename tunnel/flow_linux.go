@@ -119,6 +119,8 @@ func (t *parked) readFailed(f *flow, err error) bool {
 			t.codec.owed().release() // it has been told that nothing more comes
 		}
 		return t.client.readable
+	case err == io.EOF && isLost(t.other(f).failed):
+		t.fail(f, t.other(f).failed)
 	case err == io.EOF:
 		f.ended = true
 		t.halfClosed()
@@ -144,7 +146,7 @@ func (t *parked) fail(f *flow, err error) {
 	} else {
 		t.ending.note(ServiceError, err)
 	}
-	t.close(false)
+	t.close(breaksOff)
 }
 
 // passEnd tells the receiver that nothing more comes.
@@ -157,7 +159,7 @@ func (t *parked) passEnd(f *flow) bool {
 		return true
 	}
 	l := takeLoad(false)
-	if err := t.codec.end(l); err != nil {
+	if err := t.codec.end(l, false); err != nil {
 		l.release()
 		t.writeFailed(f, err)
 		return true

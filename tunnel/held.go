@@ -35,6 +35,9 @@ type held struct {
 // Abort is the stream's.
 func (h *held) Abort() { Abort(h.Stream) }
 
+// Break is the stream's.
+func (h *held) Break() { Break(h.Stream) }
+
 func (h *held) holder() *visitor { return h.visitor }
 
 // below is the connection, if it is nothing but one: then the tunnel can be parked.

@@ -50,7 +50,7 @@ func TestBadRecordsOfTLS12(t *testing.T) {
 					_ = wire.CloseWrite()
 				}
 				run()
-				receive(t, r.service, []byte("before"))
+				receiveBroken(t, r.service, []byte("before"))
 				refused(t, r, bad.badRecord)
 			})
 		}

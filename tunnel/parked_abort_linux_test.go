@@ -145,9 +145,9 @@ func (b broken) send(service *socket, large bool) (*load, error) {
 	return b.codec.send(service, large)
 }
 
-func (b broken) end(l *load) error {
+func (b broken) end(l *load, brokeOff bool) error {
 	b.trip("end")
-	return b.codec.end(l)
+	return b.codec.end(l, brokeOff)
 }
 
 // TestDefectEndsOneTunnel: a panic costs the tunnel that it is in, which gives back

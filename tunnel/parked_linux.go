@@ -64,7 +64,8 @@ type parked struct {
 	start  func() // pump, made a function once: go t.pump() would each time
 
 	mu       sync.Mutex // held while running; guards the rest
-	over     bool       // descriptors are closed
+	over     bool       // nothing moves any more
+	parting  bool       // but the descriptors are open: see settle
 	progress bool       // bytes were written, or found
 	limits   Limits
 	last     time.Duration // when a byte moved
@@ -145,7 +146,7 @@ func (t *parked) run(e Ender) {
 	if err != nil {
 		t.ending.note(Defect, nil) // epoll_ctl(2): memory, or fs.epoll.max_user_watches
 		t.relays.tell(err)
-		t.close(true)
+		t.close(forgets)
 		t.mu.Unlock()
 		t.settle()
 		return
@@ -230,10 +231,11 @@ func (t *parked) Abort() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.over {
+		t.part(true)
 		return
 	}
 	t.ending.note(Cut, nil)
-	t.close(true)
+	t.close(forgets)
 	if t.ender != nil {
 		go t.settle() // the caller may hold locks that Ended needs
 	}
@@ -279,7 +281,7 @@ func (t *parked) work(atMost int) (ended, more bool) {
 	defer t.relays.survive(func() {
 		t.ending.note(Defect, nil)
 		if !t.over {
-			t.close(true)
+			t.close(forgets)
 		}
 		ended, more = true, false
 	})
@@ -339,7 +341,7 @@ func (t *parked) check() bool {
 		return true
 	}
 	if t.up.over && t.down.over {
-		t.close(false)
+		t.close(saysGoodbye)
 		return true
 	}
 	now := t.relays.now()
@@ -348,7 +350,11 @@ func (t *parked) check() bool {
 	})
 	if reason != "" {
 		t.ending.note(reason, nil)
-		t.close(reason == Stall) // who takes no bytes takes no goodbye either
+		how := breaksOff
+		if reason == Stall {
+			how = forgets // who takes no bytes takes none within a second either
+		}
+		t.close(how)
 		return true
 	}
 	if t.codec.awake() {
@@ -382,49 +388,4 @@ func (t *parked) checkHung(f *flow) {
 	case f.isUp && t.down.failed != nil:
 		t.fail(f, t.down.failed)
 	}
-}
-
-// close ends the tunnel on both sides. With forget, both peers are sent a reset,
-// and nothing else.
-func (t *parked) close(forget bool) {
-	t.relays.poller.Remove(t.token)
-	t.relays.due.Clear(&t.due)
-	if !forget && t.down.load == nil {
-		t.sayGoodbye()
-	}
-	for _, f := range []*flow{&t.up, &t.down} {
-		t.drop(f)
-	}
-	t.codec.wipe()
-	t.client.close(forget)
-	t.service.close(forget)
-	t.over = true
-	t.codec = nil
-}
-
-// sayGoodbye sends the client what ends our direction, if it takes it at once.
-func (t *parked) sayGoodbye() {
-	l := t.codec.owed()
-	if l == nil {
-		l = takeLoad(false)
-	}
-	defer l.release()
-	t.codec.end(l)
-	if l.left > 0 && t.client.writable {
-		_, _ = t.client.write(l.pending())
-	}
-}
-
-// settle tells those who wait for the end.
-func (t *parked) settle() {
-	t.mu.Lock()
-	reason, err := t.ending.verdict()
-	result := Result{Up: t.up.moved, Down: t.down.moved, Reason: reason, Err: err}
-	ender, holder := t.ender, t.holder
-	t.mu.Unlock()
-	if holder != nil {
-		defer holder.over()
-	}
-	defer t.relays.survive(func() {})
-	ender.Ended(result)
 }

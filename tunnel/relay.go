@@ -8,9 +8,10 @@ import (
 
 // Relay moves bytes both ways until both directions have ended, one stream has
 // failed, or a limit has passed. An end of one direction is passed on by
-// CloseWrite, and the other goes on. Abort of both streams from elsewhere ends
-// it at once, with Cut as the reason; so does Close, but for what it waits to
-// say goodbye.
+// CloseWrite, and the other goes on; anything else that ends it is passed on by
+// Break, so that no side takes what it got for the whole. Abort of both streams from
+// elsewhere ends it at once, with Cut as the reason; so does Close, but for what it
+// waits to say goodbye.
 //
 // When it returns both streams are closed, and the goroutine and the timer that
 // it started are gone. It allocates nothing for each buffer, sends nothing of
@@ -100,6 +101,7 @@ type direction struct {
 	moved   int64
 	last    atomic.Int64 // when a byte moved last, on the watch's clock
 	writing atomic.Int64 // when the write under way began; zero if there is none
+	srcLost atomic.Bool  // a write to src has told that it failed, and no read will
 	_       [64]byte     // the two directions are written to by two processors
 }
 
@@ -136,8 +138,11 @@ func (r *relay) copy(d *direction) {
 			}
 		}
 		switch {
-		case err == io.EOF:
+		case err == io.EOF && !d.srcLost.Load():
 			r.finish(d)
+			return
+		case err == io.EOF:
+			r.breakOff()
 			return
 		case err != nil:
 			r.fail(d.srcFault, err)
@@ -191,19 +196,29 @@ func (r *relay) finish(d *direction) {
 // have something to say, an answer for one, so the other direction goes on; the
 // half-close limit bounds it.
 func (r *relay) writeFailed(d *direction, err error) {
+	if isLost(err) {
+		r.other(d).srcLost.Store(true)
+	}
 	r.ending.note(d.dstFault, err)
 	if isCut(err) {
-		r.cut()
+		r.breakOff()
 		return
 	}
 	r.watch.halfClosed()
+}
+
+func (r *relay) other(d *direction) *direction {
+	if d == &r.up {
+		return &r.down
+	}
+	return &r.up
 }
 
 // fail ends the tunnel: a stream that cannot be read has nothing more to say,
 // and what is said to it is not heard.
 func (r *relay) fail(reason CloseReason, err error) {
 	r.ending.note(reason, err)
-	r.cut()
+	r.breakOff()
 }
 
 // expire is the watch's verdict. Who takes no bytes takes no goodbye either, so
@@ -215,10 +230,17 @@ func (r *relay) expire(reason CloseReason) {
 		Abort(r.service)
 		return
 	}
-	r.cut()
+	r.breakOff()
 }
 
-// cut closes both streams, which ends both directions wherever they are.
+// breakOff closes both streams, which ends both directions wherever they are, and
+// neither end looks like a good one.
+func (r *relay) breakOff() {
+	Break(r.client)
+	Break(r.service)
+}
+
+// cut closes both streams.
 func (r *relay) cut() {
 	_ = r.client.Close()
 	_ = r.service.Close()

@@ -292,32 +292,6 @@ func flood(s Stream) {
 	}
 }
 
-func TestResets(t *testing.T) {
-	for _, k := range kinds() {
-		if k.isPipe() {
-			continue // it has none
-		}
-		for _, side := range []CloseReason{ClientError, ServiceError} {
-			r := startRig(t, k, Limits{})
-			victim, other := r.client, r.service
-			if side == ServiceError {
-				victim, other = other, victim
-			}
-			if secured, ok := victim.(*tls.Conn); ok {
-				reset(t, secured.NetConn().(*gatedConn).Conn)
-			} else {
-				reset(t, victim)
-			}
-			if _, err := io.ReadAll(other); err != nil {
-				t.Errorf("%s, %s: the other side reads %v", k.name, side, err)
-			}
-			if got := r.wait(); got.Reason != side || got.Err == nil {
-				t.Errorf("%s: %+v, want %s", k.name, got, side)
-			}
-		}
-	}
-}
-
 func reset(t *testing.T, conn net.Conn) {
 	t.Helper()
 	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {

@@ -18,6 +18,7 @@ type socket struct {
 	writable bool // a write may be taken
 	hung     bool // the peer has ended its direction, or all of it: read on to see
 	took     bool // bytes were read since somebody looked
+	ended    bool // it is over with what ended our direction, and not with a reset
 }
 
 // take duplicates a connection's descriptor and lets go of the connection, with

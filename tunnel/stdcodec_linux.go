@@ -95,7 +95,11 @@ func (c *stdCodec) owed() *load {
 	return l
 }
 
-func (c *stdCodec) end(l *load) error {
+// end is close_notify: crypto/tls says by itself what the client did wrong.
+func (c *stdCodec) end(l *load, brokeOff bool) error {
+	if brokeOff {
+		return nil
+	}
 	c.mem.out = l
 	defer c.owed()
 	return c.conn.CloseWrite()

@@ -37,8 +37,10 @@ type clientStream interface {
 	open()
 	// refuse sends the last words and closes as partWith does.
 	refuse(last []byte)
-	// Abort ends it at once; see the function of that name.
+	// Abort ends it at once, and Break as one that broke off; see the functions of
+	// those names.
 	Abort()
+	Break()
 }
 
 // entrance is what both have in set-up. preAuth is how many decrypted bytes may be
@@ -75,6 +77,10 @@ func (e *entrance) open() {
 // asked, since somebody may hold its locks while he waits for the peer: whoever
 // that is, is woken by the cut.
 func (e *entrance) Abort() { abortConn(e.wire.Conn) }
+
+// Break ends the connection below, and TLS is not asked either: it would say
+// close_notify.
+func (e *entrance) Break() { breakBelow(e.wire.Conn) }
 
 // tlsStream is a client's stream over crypto/tls.
 type tlsStream struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -113,10 +114,22 @@ func (c *countingConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// gatedConn keeps back what is written to it while held is set.
+// gatedConn is what a client's TLS is upon. It keeps back what is written to it while
+// held is set; and where crypto/tls would take an end without close_notify for one, it
+// has it say so, as other libraries do.
 type gatedConn struct {
 	net.Conn
 	held *bytes.Buffer
+}
+
+var errTruncated = errors.New("an end without close_notify")
+
+func (c *gatedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err == io.EOF {
+		err = errTruncated
+	}
+	return n, err
 }
 
 func (c *gatedConn) Write(p []byte) (int, error) {

@@ -50,6 +50,12 @@
 // what the client sends afterwards is not heard (RFC 9113 §8.1). A Close after
 // everything has been said looks the same everywhere.
 //
+// A tunnel that broke off ends with a reset, behind everything that was written: on
+// HTTP/2 in the same queue, with INTERNAL_ERROR, since the library has no way to say
+// CONNECT_ERROR (RFC 9113 §8.5); on HTTP/3 with H3_CONNECT_ERROR (RFC 9114 §4.4), half a
+// second after the last write, which is the time that it has to arrive. HTTP/1.1 ends as
+// TLS does, without close_notify.
+//
 // Abort resets a stream (RST_STREAM, H3_CONNECT_ERROR) and leaves the connection
 // to the others. What lies in the kernel by then, encrypted, still goes out. With
 // the last of its tunnels the connection ends, since whoever aborts it has a reason

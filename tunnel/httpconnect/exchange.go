@@ -46,8 +46,8 @@ type body interface {
 	CloseWrite() error
 	SetReadDeadline(time.Time) error
 	SetWriteDeadline(time.Time) error
-	// end is Close, or Abort. It may be called more than once, from anywhere.
-	end(abort bool)
+	// end is Close, Break or Abort. It may be called more than once, from anywhere.
+	end(ending)
 }
 
 // ending is how an exchange ends. It only ever grows.
@@ -57,6 +57,7 @@ const (
 	notEnded ending = iota
 	saidAll         // our direction is over
 	closed
+	brokeOff
 	aborted
 )
 
@@ -114,7 +115,7 @@ func (e *exchange) succeed() (tunnel.Stream, error) {
 	ended := e.ending
 	e.mu.Unlock()
 	if ended != notEnded { // whoever did it has not seen the body
-		body.end(true)
+		body.end(aborted)
 		return nil, gone(net.ErrClosed)
 	}
 	e.place.settled()
@@ -130,7 +131,8 @@ func (e *exchange) wait() {
 	}
 	// Whoever has the lock waits for the client to take bytes. Whoever gets it later
 	// finds that all is over, and leaves w alone.
-	abort := e.endedBy() == aborted || !e.use.TryLock()
+	how := e.endedBy()
+	abort := how == aborted || !e.use.TryLock()
 	if abort {
 		e.cut()
 		// A connection that takes nothing at all has no room for the reset either, and
@@ -141,7 +143,7 @@ func (e *exchange) wait() {
 	}
 	defer e.use.Unlock()
 	switch {
-	case abort:
+	case abort, how == brokeOff: // all that was written is before it in the queue
 		panic(http.ErrAbortHandler) // the libraries' word for a reset
 	case !e.answered: // never admitted
 		busy().send(e.w)
@@ -175,7 +177,7 @@ func (e *exchange) endAs(how ending) {
 		e.place.leave(how == aborted)
 	}
 	if body != nil && how > saidAll {
-		body.end(how == aborted)
+		body.end(how)
 	}
 }
 
@@ -190,6 +192,9 @@ func (e *exchange) Close() error {
 	e.endAs(closed)
 	return nil
 }
+
+// Break resets the stream, behind everything that was written.
+func (e *exchange) Break() { e.endAs(brokeOff) }
 
 // Abort resets the stream, and leaves the connection to the others if there are any.
 func (e *exchange) Abort() { e.endAs(aborted) }

@@ -169,4 +169,4 @@ func (b *http2Body) CloseWrite() error {
 }
 
 // end is left to the handler.
-func (b *http2Body) end(bool) {}
+func (b *http2Body) end(ending) {}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"sync"
 	"syscall"
 	"time"
@@ -60,7 +61,9 @@ func (c *Carrier) ServeQUIC(ctx context.Context, conn *quic.Conn, peer tunnel.Pe
 // http3Body is the stream of a granted request, out of the library's hands.
 type http3Body struct {
 	*http3.Stream
-	writing sync.Mutex // held by a Write, and by what ends our direction
+	writing sync.Mutex // held by a Write, and by what ends our direction; guards the rest
+	wrote   time.Time  // the last Write
+	ended   bool       // our direction is over, or about to be
 }
 
 var errNotHTTP3 = errors.New("httpconnect: the response is not HTTP/3's")
@@ -86,13 +89,21 @@ func (b *http3Body) Read(p []byte) (int, error) {
 func (b *http3Body) Write(p []byte) (int, error) {
 	b.writing.Lock()
 	defer b.writing.Unlock()
+	if b.ended {
+		return 0, net.ErrClosed
+	}
 	n, err := b.Stream.Write(p)
+	b.wrote = time.Now()
 	return n, asFault(err)
 }
 
 func (b *http3Body) CloseWrite() error {
 	b.writing.Lock()
 	defer b.writing.Unlock()
+	if b.ended {
+		return nil
+	}
+	b.ended = true
 	if err := b.Stream.Close(); err != nil {
 		// Only a client that wants no more of it makes the library say so.
 		return &fault{syscall.ECONNRESET, "the client takes no more"}
@@ -100,20 +111,32 @@ func (b *http3Body) CloseWrite() error {
 	return nil
 }
 
-// end tells the client that the tunnel broke off (RFC 9114 §4.4) if it was aborted,
-// or closed while something was being written.
-func (b *http3Body) end(abort bool) {
-	code := quic.StreamErrorCode(http3.ErrCodeNoError)
-	if !abort {
-		abort = !b.writing.TryLock()
-		if !abort {
-			_ = b.Stream.Close()
-			b.writing.Unlock()
-		}
-	}
-	if abort {
-		code = quic.StreamErrorCode(http3.ErrCodeConnectError)
+// arrivalBound is how long what was written may take to arrive, losses included, before
+// a reset. A reset has the client forget what it has not got (RFC 9000 section 3.2), and
+// the library tells nobody what has been acknowledged.
+const arrivalBound = 500 * time.Millisecond
+
+// end tells the client that the tunnel broke off (RFC 9114 section 4.4), unless it was
+// closed while nothing was being written, or its direction had come to a good end.
+func (b *http3Body) end(how ending) {
+	const code = quic.StreamErrorCode(http3.ErrCodeConnectError)
+	if how == aborted || !b.writing.TryLock() {
 		b.CancelWrite(code)
+		b.CancelRead(code)
+		return
 	}
-	b.CancelRead(code)
+	defer b.writing.Unlock()
+	switch {
+	case how == closed:
+		if !b.ended {
+			_ = b.Stream.Close()
+		}
+		b.CancelRead(quic.StreamErrorCode(http3.ErrCodeNoError))
+	case b.ended:
+		b.CancelRead(code)
+	default:
+		b.CancelRead(code)
+		time.AfterFunc(arrivalBound-time.Since(b.wrote), func() { b.CancelWrite(code) })
+	}
+	b.ended = true
 }

@@ -60,6 +60,7 @@ func (s *insider) Peer() tunnel.Peer {
 }
 
 func (s *insider) Abort() { tunnel.Abort(s.Stream) }
+func (s *insider) Break() { tunnel.Break(s.Stream) }
 
 // Read returns what came ahead first.
 func (s *insider) Read(p []byte) (int, error) {

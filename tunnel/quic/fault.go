@@ -24,9 +24,10 @@ const (
 	CodeBusy                 // too many connections without a tunnel from this source
 	CodeFailures             // too many streams in a row came to nothing
 	CodeShutdown             // the server ends
+	CodeBroken               // the tunnel's other side broke off
 )
 
-var codeNames = [...]string{"none", "cut", "draining", "unused", "busy", "failures", "shutdown"}
+var codeNames = [...]string{"none", "cut", "draining", "unused", "busy", "failures", "shutdown", "broken"}
 
 // String is the code's name, as a metric label: a closed list.
 func (c Code) String() string {

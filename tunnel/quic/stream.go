@@ -24,7 +24,9 @@ type stream struct {
 	// writing is held by whoever writes or ends writing: quic-go forbids both at
 	// once.
 	writing sync.Mutex
-	next    [1]byte // for Await
+	wrote   time.Time // the last Write; guarded by writing
+	ended   bool      // our direction is over, or about to be; guarded by writing
+	next    [1]byte   // for Await
 }
 
 var _ tunnel.Stream = (*stream)(nil)
@@ -46,7 +48,11 @@ func (s *stream) Await() error {
 func (s *stream) Write(p []byte) (int, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.ended {
+		return 0, net.ErrClosed
+	}
 	n, err := s.quic.Write(p)
+	s.wrote = time.Now()
 	return n, asFault(err)
 }
 
@@ -54,6 +60,10 @@ func (s *stream) Write(p []byte) (int, error) {
 func (s *stream) CloseWrite() error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.ended {
+		return nil
+	}
+	s.ended = true
 	if err := s.quic.Close(); err != nil {
 		// Only a peer that wants no more of it makes quic-go say so.
 		return asFault(&quicgo.StreamError{StreamID: s.quic.StreamID(), Remote: true})
@@ -65,13 +75,39 @@ func (s *stream) CloseWrite() error {
 // which fails then, and the peer is asked to send no more.
 func (s *stream) Close() error {
 	if s.writing.TryLock() {
-		_ = s.quic.Close() // it fails for a stream that is reset already
+		if !s.ended {
+			_ = s.quic.Close() // it fails for a stream that is reset already
+		}
+		s.ended = true
 		s.writing.Unlock()
 	} else {
 		s.quic.CancelWrite(quicgo.StreamErrorCode(CodeNone))
 	}
 	s.quic.CancelRead(quicgo.StreamErrorCode(CodeNone))
 	return nil
+}
+
+// arrivalBound is how long what was written may take to arrive, losses included, before
+// a reset. A reset has the peer forget what it has not got (RFC 9000 section 3.2), and
+// quic-go tells nobody what has been acknowledged.
+const arrivalBound = 500 * time.Millisecond
+
+// Break resets the stream with CodeBroken, once what was written has had its time to
+// arrive, and asks the peer to send no more. A Write that is waiting fails, and a
+// direction that has come to a good end keeps it.
+func (s *stream) Break() {
+	const code = quicgo.StreamErrorCode(CodeBroken)
+	s.quic.CancelRead(code)
+	if !s.writing.TryLock() {
+		s.quic.CancelWrite(code)
+		return
+	}
+	defer s.writing.Unlock()
+	if s.ended {
+		return
+	}
+	s.ended = true
+	time.AfterFunc(arrivalBound-time.Since(s.wrote), func() { s.quic.CancelWrite(code) })
 }
 
 // reset ends both directions, and what has not arrived is forgotten.
@@ -113,6 +149,12 @@ var _ tunnel.Carried = (*carried)(nil)
 func (s *carried) Close() error {
 	defer s.conn.left(s, false)
 	return s.stream.Close()
+}
+
+// Break is the stream's, and the end of its count.
+func (s *carried) Break() {
+	defer s.conn.left(s, false)
+	s.stream.Break()
 }
 
 // Abort is the stream's. The connection is closed if it has no other tunnel, and s is

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -93,9 +94,22 @@ func (w *world) netDial(t *testing.T, v *way, to netip.AddrPort) *net.TCPConn {
 func (w *world) tlsDial(t *testing.T, v *way, protocols ...string) (*tls.Conn, *net.TCPConn) {
 	t.Helper()
 	tcp := w.netDial(t, v, w.GatewayAddr())
-	conn := tls.Client(tcp, w.clientTLS(protocols...))
+	conn := tls.Client(strict{tcp}, w.clientTLS(protocols...))
 	must(t, conn.HandshakeContext(t.Context()))
 	return conn, tcp
+}
+
+// strict has crypto/tls tell an end without close_notify, as other libraries do.
+type strict struct{ *net.TCPConn }
+
+var errTruncated = errors.New("an end without close_notify")
+
+func (s strict) Read(p []byte) (int, error) {
+	n, err := s.TCPConn.Read(p)
+	if err == io.EOF {
+		err = errTruncated
+	}
+	return n, err
 }
 
 func (w *world) clientTLS(protocols ...string) *tls.Config {

@@ -84,8 +84,9 @@ func newCarriersWorld(t *testing.T, layer string) *carriersWorld {
 	w := &carriersWorld{
 		world: newWorldOf(t, text), first: make(chan string, 100), sunk: make(chan ended, 100), unlisted: &atomic.Int32{},
 	}
-	w.serves(t, "127.77.0.1", func(c *net.TCPConn) { // ends with a reset, at a word
+	w.serves(t, "127.77.0.1", func(c *net.TCPConn) { // ends with a reset, amid a sentence
 		_, _ = io.ReadFull(c, make([]byte, 5))
+		_, _ = io.WriteString(c, "half a sen")
 		_ = c.SetLinger(0)
 	})
 	w.serves(t, "127.77.0.2", func(c *net.TCPConn) { // has said all before it listens
