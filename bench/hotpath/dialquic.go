@@ -32,7 +32,7 @@ func (d *dialer) connectQUIC(ctx context.Context) (connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &quicConnection{by: d, via: &quic.Transport{Conn: socket}, socket: socket}
+	c := &quicConnection{by: d, via: &quic.Transport{Conn: takeMerged(socket)}, socket: socket}
 	c.Conn, err = c.via.Dial(ctx, net.UDPAddrFromAddrPort(gateway), d.tls, &quic.Config{
 		MaxIdleTimeout:                 time.Hour,
 		InitialStreamReceiveWindow:     streamWindow,

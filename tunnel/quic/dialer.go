@@ -110,7 +110,7 @@ func (d *Dialer) quic() *quicgo.Config {
 }
 
 func newTransport(socket net.PacketConn) *quicgo.Transport {
-	return &quicgo.Transport{Conn: forgiving(socket)}
+	return &quicgo.Transport{Conn: forgiving(socket, dialerBuffers)}
 }
 
 func closeTransport(t *quicgo.Transport) {

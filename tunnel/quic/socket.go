@@ -41,10 +41,23 @@ func isLoss(err error) bool {
 	return false
 }
 
-// forgiving makes a UDP socket such a one, and leaves others as they are.
-func forgiving(conn net.PacketConn) net.PacketConn {
-	if udp, ok := conn.(*net.UDPConn); ok {
-		return socket{udp}
+// How many datagrams, or as many runs of merged ones, are read at once. Each takes a
+// buffer of 64 KiB, for as long as there is the socket: a listener has one socket for
+// all connections, and a Dialer one for each.
+const (
+	listenerBuffers = 8
+	dialerBuffers   = 2
+)
+
+// forgiving makes a UDP socket such a one, and quick to read where it can be. Others
+// it leaves as they are.
+func forgiving(conn net.PacketConn, buffers int) net.PacketConn {
+	udp, ok := conn.(*net.UDPConn)
+	if !ok {
+		return conn
 	}
-	return conn
+	if quick, ok := mergeOn(udp, buffers); ok {
+		return quick
+	}
+	return socket{udp}
 }

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package quic
+
+import "net"
+
+// mergeOn is for kernels that merge packets, and whose calls we know.
+func mergeOn(*net.UDPConn, int) (net.PacketConn, bool) { return nil, false }
