@@ -121,8 +121,24 @@ func (g *Gateway) admit(ctx context.Context, a *Attempt, c tunnel.Credential) (*
 		g.failures.count(source, ticket.ReasonOf(err))
 		return nil, nil, refuseTicket(err)
 	}
+	if !a.Peer.Owner.Is(ownerOf(claims)) {
+		a.Refused = claims
+		return nil, nil, refuseOwner()
+	}
 	a.Claims = claims
 	return claims, &p, nil
+}
+
+// owner is whom a connection with many tunnels belongs to. Tickets that name neither
+// user nor device are told apart by their families.
+type owner struct{ authority, user, device, family string }
+
+func ownerOf(c *ticket.Claims) owner {
+	o := owner{authority: c.Authority, user: c.User, device: c.Device}
+	if c.User == "" && c.Device == "" {
+		o.family = c.Family
+	}
+	return o
 }
 
 // lookAgain is for a tunnel that has entered the registry: its ticket may have

@@ -23,6 +23,7 @@ const (
 	labelNotTrusted    = "policy_not_trusted" // the ticket's authority may not give the policy that it would have
 	labelNarrowing     = "bad_narrowing"      // the ticket's own list does not compile
 	labelNoDestination = "no_destination"     // neither client, ticket nor policy names a host and port
+	labelNotOwner      = "other_device"       // the connection has carried another user's or device's ticket
 	labelNotInside     = "not_inside"         // a credential at the inside door, which takes none
 	labelTooMany       = "too_many_tunnels"   // the ticket has all the live tunnels that it may have
 	labelNameUnknown   = "name_not_found"     // the name does not exist, or has no address
@@ -46,6 +47,14 @@ func refuseTicket(err error) *tunnel.Refusal {
 	return &tunnel.Refusal{
 		Reply: socks.NotAllowed, Status: http.StatusProxyAuthRequired,
 		Label: string(ticket.ReasonOf(err)), Text: "ticket: " + err.Error(), Err: err,
+	}
+}
+
+// refuseOwner answers as refuseTicket does.
+func refuseOwner() *tunnel.Refusal {
+	return &tunnel.Refusal{
+		Reply: socks.NotAllowed, Status: http.StatusProxyAuthRequired,
+		Label: labelNotOwner, Text: "ticket: good, on a connection of another user or device",
 	}
 }
 

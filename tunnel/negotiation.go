@@ -68,6 +68,9 @@ type Peer struct {
 	Resumed     bool   // the session was resumed, which grants nothing
 	Direct      bool   // our own record layer carries it, not crypto/tls's
 
+	// Owner is whose the connection is, where it carries many tunnels; else nil.
+	Owner *Owner
+
 	Accepted time.Time // when the connection was accepted
 	Deadline time.Time // when set-up must be over; Succeed fails after it
 }

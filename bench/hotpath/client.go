@@ -69,6 +69,7 @@ type device struct {
 	opened      int // tunnels, ever; chooses the password
 	held        []io.ReadWriteCloser
 	connections []connection
+	owners      []string // the password of each, which the gateway wants of all its tunnels
 }
 
 func client(in *json.Decoder, out *json.Encoder) error {
@@ -129,6 +130,7 @@ func (d *device) open(o order) error {
 	d.held = append(d.held, make([]io.ReadWriteCloser, o.N)...)
 	if !o.Live {
 		d.connections = append(d.connections, make([]connection, o.N)...)
+		d.owners = append(d.owners, make([]string, o.N)...)
 	} else if live == 0 {
 		return errNoConnection
 	}
@@ -137,6 +139,7 @@ func (d *device) open(o order) error {
 			d.held[first+i], err = d.openOn(d.connections[i%live], password)
 			return err
 		}
+		d.owners[live+i] = password
 		d.connections[live+i], d.held[first+i], err = d.dial(password)
 		return err
 	})
@@ -166,13 +169,17 @@ func (d *device) churn(o order) error {
 	})
 }
 
-// each does something o.N times, o.Parallel at a time, with the next password.
+// each does something o.N times, o.Parallel at a time, with the next password, or
+// that of a live connection.
 func (d *device) each(o order, do func(i int, password string) error) error {
 	var work errgroup.Group
 	work.SetLimit(max(1, o.Parallel))
 	for i := range o.N {
 		var password string
-		if len(d.Passwords) > 0 {
+		switch {
+		case o.Live:
+			password = d.owners[i%len(d.owners)]
+		case len(d.Passwords) > 0:
 			password = d.Passwords[d.opened%len(d.Passwords)]
 		}
 		d.opened++
@@ -234,7 +241,7 @@ func (d *device) drop() {
 			_ = conn.Close()
 		}
 	}
-	d.held, d.connections = nil, nil
+	d.held, d.connections, d.owners = nil, nil, nil
 }
 
 // patience bounds the set-up of one tunnel.

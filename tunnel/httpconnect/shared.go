@@ -13,7 +13,8 @@ import (
 // shared is an HTTP/2 or HTTP/3 connection: what its requests have in common.
 type shared struct {
 	carrier *Carrier
-	peer    tunnel.Peer // but for where the client is now
+	peer    tunnel.Peer // but for where the client is now, and whose the connection is
+	owner   tunnel.Owner
 	at      endpoints
 	// keep makes the connection one of a known client. It is called once, when the
 	// first of its requests has been granted.
@@ -101,6 +102,7 @@ func (s *shared) RemoteAddr() net.Addr { return s.at.RemoteAddr() }
 // peerNow is who dialled, from where he is now.
 func (s *shared) peerNow() tunnel.Peer {
 	peer := s.peer
+	peer.Owner = &s.owner
 	if now := addrPort(s.RemoteAddr()); now.IsValid() {
 		peer.Remote = unmapped(now)
 	}

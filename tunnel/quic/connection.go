@@ -45,6 +45,7 @@ func newConnection(l *Listener, conn *quicgo.Conn) *connection {
 		TLSVersion: state.Version, CipherSuite: state.CipherSuite,
 		ServerName: tunnel.SafeText(state.ServerName, 255),
 		ALPN:       state.NegotiatedProtocol, Resumed: state.DidResume,
+		Owner: new(tunnel.Owner),
 	}
 	if c.isHTTP3() {
 		c.base.Carrier = CarrierH3

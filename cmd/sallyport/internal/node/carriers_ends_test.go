@@ -85,14 +85,14 @@ func caseDeviceGoes(t *testing.T, _ *carriers, w *carriersWorld, v *way) {
 	}
 }
 
-// A revocation cuts a device's tunnels within a second, and no other's: neither those
-// of another ticket on the same connection, nor another device's.
+// A revocation cuts a ticket's tunnels within a second, and no other's: neither those
+// of the device's other ticket, on the same connection, nor another device's.
 func caseRevoked(t *testing.T, _ *carriers, w *carriersWorld, v *way) {
 	mark := w.log.mark()
-	lost, other := w.issueFor(t, "lost "+v.name, 0), w.issueFor(t, "kept", 0)
+	lost, kept, other := w.issueFor(t, "lost "+v.name, 0), w.issueFor(t, "lost "+v.name, 0), w.issueFor(t, "other", 0)
 	connection := v.connect(t, w.world, v)
 	cut := granted(t, connection, lost.Handle.Reveal(), w.to("mail.example.com"), "")
-	beside := granted(t, connection, other.Handle.Reveal(), w.to("mail.example.com"), "")
+	beside := granted(t, connection, kept.Handle.Reveal(), w.to("mail.example.com"), "")
 	alone := v.connect(t, w.world, v)
 	cutAlone := granted(t, alone, lost.Handle.Reveal(), w.to("mail.example.com"), "")
 	apartFrom := v.connect(t, w.world, v)
@@ -101,7 +101,7 @@ func caseRevoked(t *testing.T, _ *carriers, w *carriersWorld, v *way) {
 		h.echoes(t, "live")
 	}
 	began := time.Now()
-	result, err := w.client.Revoke(t.Context(), sta.RevokeRequest{Device: "lost " + v.name})
+	result, err := w.client.Revoke(t.Context(), sta.RevokeRequest{Ticket: lost.ID})
 	must(t, err)
 	for _, h := range []*heard{cut, cutAlone} {
 		if err := within(t, "the end", h.ends()); err == nil || errors.Is(err, io.EOF) {
@@ -123,4 +123,22 @@ func caseRevoked(t *testing.T, _ *carriers, w *carriersWorld, v *way) {
 	if h := connection.ask(t, lost.Handle.Reveal(), w.to("mail.example.com"), ""); h.open {
 		t.Error("the revoked ticket opens")
 	}
+}
+
+// A connection that carries many tunnels is one user's and device's: another's good
+// ticket is told on it what a bad one is told.
+func caseOtherDevice(t *testing.T, _ *carriers, w *carriersWorld, v *way) {
+	mark := w.log.mark()
+	connection := v.connect(t, w.world, v)
+	first := granted(t, connection, w.issueFor(t, "phone", 0).Handle.Reveal(), w.to("mail.example.com"), "")
+	other := connection.ask(t, w.issueFor(t, "another", 0).Handle.Reveal(), w.to("mail.example.com"), "")
+	wrong := connection.ask(t, strings.Repeat("A", 32), w.to("mail.example.com"), "")
+	if other.open || other.code != wrong.code || other.said != wrong.said {
+		t.Errorf("open %t, %d %q; a wrong ticket is told %d %q", other.open, other.code, other.said, wrong.code, wrong.said)
+	}
+	if line := w.log.next(t, mark, v, other.client, "tunnel_refused"); line["reason"] != "other_device" || line["device"] != "another" {
+		t.Errorf("%v", line)
+	}
+	first.echoes(t, "unharmed")
+	granted(t, connection, w.issueFor(t, "phone", 0).Handle.Reveal(), w.to("mail.example.com"), "").echoes(t, "with another ticket")
 }

@@ -33,6 +33,7 @@ var carrierCases = []carrierCase{
 	{"service resets", always, caseServiceResets},
 	{"device goes amid", always, caseDeviceGoes},
 	{"revoked", forTickets, caseRevoked},
+	{"another device's ticket", forShared, caseOtherDevice},
 }
 
 func always(*way) string { return "" }
@@ -40,6 +41,13 @@ func always(*way) string { return "" }
 func forTickets(v *way) string {
 	if v.free {
 		return "has no tickets"
+	}
+	return ""
+}
+
+func forShared(v *way) string {
+	if !v.shared {
+		return "one tunnel each"
 	}
 	return ""
 }
