@@ -15,11 +15,10 @@ import (
 	"github.com/sallyport/sallyport/tunnel"
 )
 
-// What a gateway under attack has of its limits: as many handshakes for a source as a
-// busy machine comes to before the first of them times out.
+// What a gateway under attack has of its limits.
 const (
 	maxUnproven  = DefaultMaxUnproven / scale
-	maxPerSource = DefaultMaxPerSource / 4 / scale
+	maxPerSource = DefaultMaxPerSource / scale
 )
 
 // attacksOfStrangers are those of whoever need not be where he says he is, and of one

@@ -24,9 +24,10 @@ const ALPNH3 = "h3"
 const (
 	// DefaultMaxConnections is 2 GiB of memory at some 60 KiB each.
 	DefaultMaxConnections = 32_768
-	// DefaultMaxPerSource lets 2,000 phones a second come in from behind one
-	// address, when each takes half a second.
-	DefaultMaxPerSource = 1024
+	// DefaultMaxPerSource lets 500 phones a second come in from behind one address,
+	// when each takes half a second; the others take TCP meanwhile. It bounds what
+	// strangers behind it can have us hold: see connWindow.
+	DefaultMaxPerSource = 256
 	// DefaultMaxUnproven is what somebody who forges addresses can have us hold:
 	// 256 handshakes.
 	DefaultMaxUnproven = 256
@@ -55,12 +56,15 @@ const (
 	maxUniStreams = 8
 )
 
-// Receive windows: what a client may have us hold before it is read. They grow only
-// while the service takes what comes. A connection's is that of four streams, so up to
-// three tunnels whose services take nothing hold up no other tunnel of their device.
+// Receive windows: what a client may have us hold before it is read. They double with
+// each round trip while the service takes what comes, as the client's congestion window
+// does, and begin as small: quic-go holds 145 bytes for a byte that comes alone amid
+// bytes that do not, so a window may cost seventy times what it says, and strangers
+// have it too. A connection's is that of four streams, so up to three tunnels whose
+// services take nothing hold up no other tunnel of their device.
 const (
-	streamWindow     = 32 << 10
-	connWindow       = 128 << 10
+	streamWindow     = 8 << 10
+	connWindow       = 32 << 10
 	maxStreamWindow  = 1 << 20
 	maxConnWindow    = 4 << 20
 	connectionIDSize = 8 // quic-go's 4 collide at 65,000 of them
