@@ -155,12 +155,12 @@ func TestDeviceDNSPerTicket(t *testing.T) {
 	w.offer(d, "mail.example.com:"+w.service)
 	handle := w.issue(nil).Handle.Reveal()
 	var open []*tls.Conn
-	for range 8 {
+	for range 16 {
 		open = append(open, w.mustOpen(handle, gateway.DeviceDNS, 53))
 		next(t, w.opened, "opened")
 	}
 	if _, err := w.open(handle, gateway.DeviceDNS, 53); err == nil {
-		t.Error("a ninth opens")
+		t.Error("a further one opens")
 	}
 	r := next(t, w.refused, "refusal")
 	if j := r.attempt.Judgement(); r.why.Label != "too_many_tunnels" || j.Reason != r.why.Label || j.Fix == "" {
@@ -172,7 +172,7 @@ func TestDeviceDNSPerTicket(t *testing.T) {
 	for next(t, w.accounts, "account").attempt.Target.Name != gateway.DeviceDNS {
 	}
 	w.mustOpen(handle, gateway.DeviceDNS, 53)
-	if w.gateway.Live() != 8+1+1 {
+	if w.gateway.Live() != 16+1+1 {
 		t.Errorf("%d live", w.gateway.Live())
 	}
 }

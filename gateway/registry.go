@@ -63,7 +63,7 @@ const maxPerTicket = 10_000
 
 // maxDNSPerTicket bounds those of them that lead to the gateway's DNS. A device
 // needs one, and some more while a lost one is still to be found out.
-const maxDNSPerTicket = 8
+const maxDNSPerTicket = 16
 
 // enter adds a tunnel whose client is still to come. Without claims it is one that
 // came by the inside door, where the door's own bound holds and no other.

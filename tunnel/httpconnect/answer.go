@@ -32,6 +32,13 @@ var challenges = []string{`Basic realm="sallyport", charset="UTF-8"`, `Bearer re
 // nothingHere is what everything but CONNECT gets.
 func nothingHere() answer { return answer{status: http.StatusNotFound} }
 
+// noPlainProxy is what a browser gets that would have us fetch a page. Of all
+// refusals it is the one whose words browsers show to their users.
+func noPlainProxy() answer {
+	return tell(http.StatusMethodNotAllowed, "The gateway does not fetch pages by http://. Try the same address with https:// in front of it.\n"+
+		"If that does not help, ask your administrator.")
+}
+
 // answerTo puts a refusal into HTTP. Whatever is wrong with a ticket, the answer is
 // the same: it goes by the status alone then.
 func answerTo(err error) answer {

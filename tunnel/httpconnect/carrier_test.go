@@ -1,6 +1,7 @@
 package httpconnect
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -118,6 +119,43 @@ func TestNothingHere(t *testing.T) {
 				t.Errorf("%s: %s %v %q", method, response.Proto, response.Header, body)
 			}
 		}
+	}
+}
+
+// A page of another host is none of ours to fetch, whoever asks, and the answer is a
+// sentence for the person in front of the browser.
+func TestNoPlainProxy(t *testing.T) {
+	w := newWorld(t, Config{}, tunnel.Config{})
+	w.overQUIC(t)
+	h2, h3 := w.http2(t), w.http3(t)
+	for _, host := range []string{"echo.test", "echo.test:443", testName + ".evil.example", "[2001:db8::1]:80"} {
+		for _, ticket := range []string{"", bearer0, "Bearer wrong"} {
+			for _, over := range []http.RoundTripper{h2.conn, h3.conn} {
+				r, _ := http.NewRequest("GET", "https://"+host+"/", nil)
+				if ticket != "" {
+					r.Header.Set("Proxy-Authorization", ticket)
+				}
+				response, err := over.RoundTrip(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, _ := io.ReadAll(response.Body)
+				if response.StatusCode != 405 || !bytes.Equal(body, noPlainProxy().body) || response.Header.Get("Allow") != "CONNECT" {
+					t.Errorf("%s with %q: %s %s %q", host, ticket, response.Proto, response.Status, body)
+				}
+			}
+		}
+	}
+	for _, ours := range []string{strings.ToUpper(testName), testName + ".", testName + ":8443"} {
+		r, _ := http.NewRequest("GET", "https://"+ours+"/", nil)
+		if response, err := h2.conn.RoundTrip(r); err != nil || response.StatusCode != 404 {
+			t.Errorf("%s: %v, %v", ours, response, err)
+		}
+	}
+	conn := w.dialTLS(t)
+	_, _ = io.WriteString(conn, "GET http://echo.test/ HTTP/1.1\r\nHost: echo.test\r\n\r\n")
+	if heard, _ := io.ReadAll(conn); !bytes.HasPrefix(heard, []byte("HTTP/1.1 405 ")) || !bytes.HasSuffix(heard, noPlainProxy().body) {
+		t.Errorf("%q", heard)
 	}
 }
 

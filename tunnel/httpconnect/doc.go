@@ -33,8 +33,9 @@
 // Without a ticket: 407, which asks for one, and is not counted as a try; on
 // HTTP/1.1 three times on one connection, since that is how browsers and curl come
 // by a credential. With a ticket that is not good: 407, the same bytes whatever is
-// wrong with it. For anything but CONNECT: 404, without a word. No
-// answer names us or a version, but for the realm of a 407.
+// wrong with it. For a page that a proxy would fetch: 405, and a sentence, since it
+// is the one refusal that browsers show. For anything else but CONNECT: 404, without
+// a word. No answer names us or a version, but for the realm of a 407.
 //
 // A whole HTTP/2 connection stays within the bound on bytes before authentication,
 // and its deadline, until the first of its tunnels succeeds. Then it takes a place

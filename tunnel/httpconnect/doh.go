@@ -1,6 +1,7 @@
 package httpconnect
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -28,6 +29,10 @@ const (
 	// that DNS over TCP can give, with its length before it (RFC 7766 §8).
 	maxQuestion = 4 << 10
 	maxReply    = 2 + 1<<16 - 1
+	// maxAsking is how many questions of a connection are asked at a time; the others
+	// wait. A browser has dozens for one page, and a device may have so many tunnels
+	// to the DNS and no more.
+	maxAsking = 8
 )
 
 // under is the connection that a question came on.
@@ -35,6 +40,8 @@ type under interface {
 	endpoints
 	enter() (*place, bool)
 	granted() error
+	// asking is full when no further question may be asked; nil if there is but one.
+	asking() chan struct{}
 }
 
 // ownDoor is a connection with one question on it, which is over then: nothing has to
@@ -43,6 +50,7 @@ type ownDoor struct{ *tunnel.Door }
 
 func (ownDoor) enter() (*place, bool) { return nil, true }
 func (ownDoor) granted() error        { return nil }
+func (ownDoor) asking() chan struct{} { return nil }
 
 func (c *Carrier) isDNS(r *http.Request) bool {
 	return c.config.DNS && r.URL.Path == dnsPath && !r.URL.IsAbs()
@@ -76,12 +84,12 @@ func (c *Carrier) answerDNS(peer tunnel.Peer, r *http.Request, on under) answer 
 		ask:  append(binary.BigEndian.AppendUint16(nil, uint16(len(message))), message...),
 		told: make(chan struct{}), closed: make(chan struct{}),
 	}
-	if !c.offer(r.Context(), q) {
+	timer := time.NewTimer(tunnel.DefaultSetupTimeout)
+	defer timer.Stop()
+	if !q.waitForTurn(r.Context(), timer.C) || !c.offer(r.Context(), q) {
 		_ = q.Close()
 		return busy()
 	}
-	timer := time.NewTimer(tunnel.DefaultSetupTimeout)
-	defer timer.Stop()
 	select {
 	case <-q.told:
 		return q.verdict()
@@ -178,7 +186,8 @@ type question struct {
 	told   chan struct{} // closed when there is a verdict
 	closed chan struct{}
 
-	mu    sync.Mutex // guards the rest
+	mu    sync.Mutex    // guards the rest
+	turn  chan struct{} // whose element it has; nil before
 	reply []byte
 	said  answer // zero: there is none
 	asked bool   // success was told
@@ -186,6 +195,24 @@ type question struct {
 }
 
 var _ tunnel.Carried = (*question)(nil)
+
+// waitForTurn is true when the question may be asked, until its end.
+func (q *question) waitForTurn(ctx context.Context, late <-chan time.Time) bool {
+	turn := q.asking()
+	if turn == nil {
+		return true
+	}
+	select {
+	case turn <- struct{}{}:
+		q.mu.Lock()
+		q.turn = turn
+		q.mu.Unlock()
+		return true
+	case <-late:
+	case <-ctx.Done():
+	}
+	return false
+}
 
 func (q *question) Peer() tunnel.Peer { return q.peer }
 
@@ -306,6 +333,9 @@ func (q *question) end(abort bool) {
 	if !q.over {
 		q.over = true
 		close(q.closed)
+		if q.turn != nil {
+			<-q.turn
+		}
 	}
 	q.mu.Unlock()
 	q.place.leave(abort)

@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sallyport/sallyport/tunnel"
 )
@@ -217,4 +221,51 @@ func FuzzLeastTTL(f *testing.F) {
 			t.Errorf("%x is no question", b)
 		}
 	})
+}
+
+// A page's worth of questions is asked a few at a time, and each is answered.
+func TestManyQuestions(t *testing.T) {
+	for _, version := range []string{CarrierHTTP2, CarrierHTTP3} {
+		t.Run(version, func(t *testing.T) {
+			w := newWorld(t, Config{DNS: true}, tunnel.Config{})
+			var asked, most atomic.Int64
+			enough := make(chan struct{})
+			suffice := sync.OnceFunc(func() { close(enough) })
+			answer := serveDNS(t, dnsReply(t))
+			w.leads(dnsHost, func(c *net.TCPConn) {
+				now := asked.Add(1)
+				defer asked.Add(-1)
+				for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
+				}
+				if now == maxAsking {
+					suffice() // the others hold it until all have come that may
+				}
+				<-enough
+				answer(c)
+			})
+			over := w.roundTripper(t, version)
+			var all errgroup.Group
+			for range 5 * maxAsking {
+				all.Go(func() error {
+					r, _ := http.NewRequest("POST", "https://"+w.tcp+"/dns-query", bytes.NewReader(dnsQuestion(t)))
+					r.Header = http.Header{"Authorization": {bearer0}, "Content-Type": {dnsType}}
+					response, err := over.RoundTrip(r)
+					if err != nil {
+						return err
+					}
+					defer response.Body.Close()
+					if response.StatusCode != 200 {
+						return fmt.Errorf("%d", response.StatusCode)
+					}
+					return nil
+				})
+			}
+			if err := all.Wait(); err != nil {
+				t.Error(err)
+			}
+			if n := most.Load(); n < maxAsking || n > 2*maxAsking {
+				t.Errorf("%d questions at a time", n)
+			}
+		})
+	}
 }

@@ -133,7 +133,7 @@ func (c *Carrier) serveHTTP1(ctx context.Context, door *tunnel.Door) tunnel.Nego
 			door.Refuse(c.answerDNS(n.peer, r.WithContext(ctx), ownDoor{door}).http1(r.Method, true))
 			return nil
 		case r.URL.IsAbs():
-			door.Refuse(tell(http.StatusMethodNotAllowed, sentences[http.StatusMethodNotAllowed]).http1(r.Method, true))
+			door.Refuse(noPlainProxy().http1(r.Method, true))
 			return nil
 		default:
 			door.Refuse(nothingHere().http1(r.Method, true))

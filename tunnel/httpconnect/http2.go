@@ -60,7 +60,8 @@ func (s *http2Server) shutdown() { _ = s.base.Shutdown(context.Background()) }
 func (c *Carrier) serveHTTP2(ctx context.Context, door *tunnel.Door) {
 	conn := &sharedDoor{Door: door, kept: make(chan error, 1), over: make(chan struct{})}
 	s := &shared{
-		carrier: c, peer: door.Peer(), at: door,
+		questions: make(chan struct{}, maxAsking),
+		carrier:   c, peer: door.Peer(), at: door,
 		keep: conn.keep, open: openHTTP2, end: func() { tunnel.Abort(door) },
 	}
 	s.peer.Carrier = CarrierHTTP2

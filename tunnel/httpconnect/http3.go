@@ -32,7 +32,8 @@ func (c *Carrier) ServeQUIC(ctx context.Context, conn *quic.Conn, peer tunnel.Pe
 	defer stranger.Stop()
 
 	s := &shared{
-		carrier: c, peer: peer, at: conn, open: openHTTP3, end: cancel,
+		questions: make(chan struct{}, maxAsking),
+		carrier:   c, peer: peer, at: conn, open: openHTTP3, end: cancel,
 		keep: func() error {
 			if !stranger.Stop() {
 				return gone(context.DeadlineExceeded)

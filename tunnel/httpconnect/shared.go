@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +25,8 @@ type shared struct {
 	open func(*exchange) (body, error)
 	// end closes the connection. It does not wait.
 	end func()
+
+	questions chan struct{} // an element for each that is being asked
 
 	known    sync.Once
 	knownErr error
@@ -81,6 +85,8 @@ func (s *shared) look() {
 	}
 }
 
+func (s *shared) asking() chan struct{} { return s.questions }
+
 // served counts a request that is over.
 func (s *shared) served() {
 	s.mu.Lock()
@@ -126,6 +132,9 @@ func (s *shared) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodConnect && s.carrier.isDNS(r):
 		s.carrier.answerDNS(s.peerNow(), r, s).send(w)
 		return
+	case r.Method != http.MethodConnect && s.isElsewhere(r):
+		noPlainProxy().send(w)
+		return
 	case r.Method != http.MethodConnect:
 		nothingHere().send(w)
 		return
@@ -140,6 +149,14 @@ func (s *shared) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = e.Close()
 	}
 	e.wait()
+}
+
+// isElsewhere tells a request for a page of another host than the one that the client
+// dialled. HTTP/2 and HTTP/3 have no absolute form, and the libraries keep the scheme
+// to themselves.
+func (s *shared) isElsewhere(r *http.Request) bool {
+	host := (&url.URL{Host: r.Host}).Hostname()
+	return s.peer.ServerName != "" && !strings.EqualFold(strings.TrimSuffix(host, "."), s.peer.ServerName)
 }
 
 func busy() answer {

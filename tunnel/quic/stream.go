@@ -158,10 +158,10 @@ func (s *carried) Break() {
 }
 
 // Abort is the stream's. The connection is closed if it has no other tunnel, and s is
-// one.
+// one. That is told first: what Abort wakes will call Close.
 func (s *carried) Abort() {
-	s.stream.Abort()
 	s.conn.left(s, true)
+	s.stream.Abort()
 }
 
 // Peer is who dialled, from where he is now.

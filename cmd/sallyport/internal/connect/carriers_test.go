@@ -298,3 +298,46 @@ func closedUDPPort(t *testing.T) string {
 	}
 	return port
 }
+
+// Whoever breaks off, the other side hears what was said, and then no good end.
+func TestBreakingOff(t *testing.T) {
+	for _, carrier := range []Carrier{TCP, QUIC} {
+		service, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer service.Close()
+		g := startQUICGateway(t)
+		g.routes["mail.example.com:443"] = service.Addr().String()
+		c := g.config(Off)
+		c.Carrier = carrier
+		p, _ := startProxy(t, c)
+		for _, first := range []string{"the service", "the application"} {
+			app, err := dialProxy(t, p, "mail.example.com", 443)
+			if err != nil {
+				t.Fatal(err)
+			}
+			far, err := service.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			breaks, hears := far.(*net.TCPConn), app
+			if first == "the application" {
+				breaks, hears = hears, breaks
+			}
+			if _, err := breaks.Write([]byte("half a sen")); err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, 10)
+			if _, err := io.ReadFull(hears, got); err != nil {
+				t.Fatal(err)
+			}
+			_ = breaks.SetLinger(0)
+			_ = breaks.Close()
+			if n, err := hears.Read(got); n > 0 || err == nil || err == io.EOF {
+				t.Errorf("%v, %s breaks off: %d bytes, %v", carrier, first, n, err)
+			}
+			_ = hears.Close()
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"time"
@@ -203,7 +204,7 @@ func (c *Client) dialTLS(ctx context.Context) (*gatewayStream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
-	stream := &gatewayStream{Conn: tls.Client(raw, c.tls), raw: raw}
+	stream := &gatewayStream{Conn: tls.Client(unended{raw}, c.tls), raw: raw}
 	if err := stream.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, fmt.Errorf("%w: %w", ErrTLS, err)
@@ -247,9 +248,33 @@ var _ tunnel.Stream = (*gatewayStream)(nil)
 // Abort ends it without a goodbye.
 func (s *gatewayStream) Abort() { _ = s.raw.Close() }
 
+// Break delivers what was written, and has no goodbye follow.
+func (s *gatewayStream) Break() {
+	if raw, ok := s.raw.(tunnel.Stream); ok { // it is TCP's
+		tunnel.Break(raw)
+		return
+	}
+	s.Abort()
+}
+
 // Close ends the tunnel promptly, whatever state the other side is in.
 func (s *gatewayStream) Close() error {
 	cut := time.AfterFunc(closeLimit, func() { _ = s.raw.Close() })
 	defer cut.Stop()
 	return s.Conn.Close()
+}
+
+// unended is a connection below TLS, whose end is none: that is for close_notify to
+// say (RFC 8446 section 6.1). A gateway that leaves it out passes on that the service
+// broke off, and crypto/tls would take it for an end.
+type unended struct{ net.Conn }
+
+var errBrokeOff = fmt.Errorf("the connection broke off: %w", io.ErrUnexpectedEOF)
+
+func (c unended) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err == io.EOF {
+		err = errBrokeOff
+	}
+	return n, err
 }

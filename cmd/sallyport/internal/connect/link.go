@@ -206,6 +206,12 @@ func (s *linkStream) Abort() {
 	s.leave()
 }
 
+// Break delivers what was written, and has no good end follow.
+func (s *linkStream) Break() {
+	tunnel.Break(s.Stream)
+	s.leave()
+}
+
 func (s *linkStream) leave() {
 	if !s.over.Swap(true) {
 		s.link.left()

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,6 +61,7 @@ certs: {mode: dev}
 
 // world is a running node, with a service behind it that echoes.
 type world struct {
+	dials atomic.Uint32 // each from an address of its own, by which the log tells them apart
 	*node.Node
 	t       *testing.T
 	dir     string
@@ -143,13 +145,11 @@ func (w *world) issue() sta.Issued {
 // dial opens TCP to the gateway, with TLS if secured.
 func (w *world) dial(secured bool) net.Conn {
 	w.t.Helper()
-	var dial func(context.Context, string, string) (net.Conn, error)
+	n := w.dials.Add(1)
+	plain := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 3, byte(n>>8), byte(n))}}
+	dial := plain.DialContext
 	if secured {
-		d := tls.Dialer{Config: &tls.Config{RootCAs: w.roots, ServerName: fqdn}}
-		dial = d.DialContext
-	} else {
-		var d net.Dialer
-		dial = d.DialContext
+		dial = (&tls.Dialer{NetDialer: plain, Config: &tls.Config{RootCAs: w.roots, ServerName: fqdn}}).DialContext
 	}
 	conn, err := dial(w.t.Context(), "tcp", w.GatewayAddr().String())
 	must(w.t, err)
