@@ -1,0 +1,118 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// Service answers asks. The zero value is ready to Serve; it must not be copied, nor
+// its fields changed once it serves.
+type Service struct {
+	// Rate is how many bytes of bodies a second it is willing to read and write, all
+	// connections together: a slow sink. 0 sets no limit.
+	Rate int64
+	// Extra is added to every answer. It counts as late.
+	Extra time.Duration
+	// Stall is for how long a body may stand still before the connection is given
+	// up, or a quarter more, so that dead clients keep no buffers; 0 means a minute. A
+	// connection without an ask may be silent for ever.
+	Stall time.Duration
+
+	books   books
+	buffers buffers
+	valve   valve
+}
+
+// Serve answers on connections of l until ctx ends; then it closes l and all of them,
+// and returns nil once none is left. Accept errors are waited out. For idle
+// connections without traffic, listen with keep-alives off (net.ListenConfig).
+func (s *Service) Serve(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	var sessions sync.WaitGroup
+	defer sessions.Wait()
+	defer stop()
+	defer cancel()
+	var pause time.Duration
+	for {
+		conn, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				_ = conn.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("exchange: accepting: %w", err)
+		case err != nil:
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			sleep(ctx, pause)
+			continue
+		}
+		pause = 0
+		s.books.connections.Add(1)
+		sessions.Go(func() { s.answer(ctx, conn) })
+	}
+}
+
+// answer serves one connection to its end.
+func (s *Service) answer(ctx context.Context, conn net.Conn) {
+	defer s.books.ended.Add(1)
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	e := &session{Service: s, conn: conn, meter: newMeter(conn)}
+	for {
+		if _, err := io.ReadFull(conn, e.head[:]); err != nil {
+			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
+				s.books.failed.Add(1) // reset, or half a head
+			}
+			return
+		}
+		if err := e.exchange(ctx); err != nil {
+			if ctx.Err() == nil {
+				s.books.failed.Add(1)
+			}
+			return
+		}
+		s.books.asks.Add(1)
+	}
+}
+
+// valve lets through so many bytes a second.
+type valve struct {
+	mu   sync.Mutex
+	free time.Time // when all that was let through has passed
+}
+
+// delay is how long n bytes more have to wait.
+func (v *valve) delay(n, rate int64) time.Duration {
+	if rate <= 0 {
+		return 0
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := time.Now()
+	if v.free.Before(now) {
+		v.free = now
+	}
+	v.free = v.free.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
+	return v.free.Sub(now)
+}
+
+// sleep is over when d has passed or ctx has ended.
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,100 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// MaxBytes bounds the JSON form of a report.
+const MaxBytes = 256 << 20
+
+var (
+	// ErrTooLarge is a report of more than MaxBytes.
+	ErrTooLarge = errors.New("a report is at most 256 MiB")
+	// ErrFormat is a report of another format than Format, or no report at all.
+	ErrFormat = errors.New("not a report that this version of sallyport reads")
+)
+
+// WriteJSON writes the record. It fails if a figure is not a number, which JSON
+// cannot hold; NewFigure and NewRatio make none such.
+func (r *Report) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	if err := e.Encode(r); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+// Read reads what WriteJSON wrote. A report of another format, one with fields that
+// this version does not know, one that is cut short or has something behind it, and
+// one that is larger than any benchmark's is an error.
+func Read(from io.Reader) (*Report, error) { return read(from, MaxBytes) }
+
+func read(from io.Reader, most int64) (*Report, error) {
+	text, err := io.ReadAll(io.LimitReader(from, most+1))
+	if err != nil {
+		return nil, fmt.Errorf("read report: %w", err)
+	}
+	if int64(len(text)) > most {
+		return nil, ErrTooLarge
+	}
+	// The format first: what else another one holds is not for us to complain about.
+	var head struct {
+		Format *int `json:"format"`
+	}
+	if err := json.Unmarshal(text, &head); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	if head.Format == nil {
+		return nil, fmt.Errorf("%w: it names no format", ErrFormat)
+	}
+	if *head.Format != Format {
+		return nil, fmt.Errorf("%w: it is of format %d, not %d", ErrFormat, *head.Format, Format)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	r := new(Report)
+	if err := d.Decode(r); err != nil {
+		return nil, fmt.Errorf("read report: %w", err)
+	}
+	// Nothing may stand behind it: Unmarshal above has seen to that.
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// What a report may hold at most. No benchmark comes near it; a made-up file must not
+// keep its reader busy for days.
+const (
+	maxEndpoints = 64
+	maxHosts     = 1024
+	maxRounds    = 10_000
+	maxFigures   = 10_000
+)
+
+func (r *Report) check() error {
+	for _, n := range []struct {
+		what       string
+		has, limit int
+	}{
+		{"endpoints", len(r.Endpoints), maxEndpoints},
+		{"hosts", len(r.Hosts), maxHosts},
+		{"rounds", len(r.Rounds), maxRounds},
+		{"figures", len(r.Figures), maxFigures},
+		{"ratios", len(r.Ratios), maxFigures},
+		{"verdicts", len(r.Verdicts), maxFigures},
+		{"limits", len(r.Limits), maxEndpoints},
+		{"knees", len(r.Knees), maxEndpoints},
+	} {
+		if n.has > n.limit {
+			return fmt.Errorf("%w: it has %d %s, and at most %d are read", ErrFormat, n.has, n.what, n.limit)
+		}
+	}
+	return nil
+}
