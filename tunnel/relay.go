@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"io"
-	"sync"
 	"sync/atomic"
 )
 
@@ -35,6 +34,8 @@ type relay struct {
 	ending          ending
 	survive         func(after func()) // a panic of a copying goroutine; nil: the process does not
 	holder          *visitor           // whose stream the client's is; nil if it is no server's
+	moving          atomic.Int32       // directions that have not ended
+	over            func()             // told when none is left
 }
 
 func newRelay(client, service Stream, l Limits) *relay {
@@ -48,13 +49,29 @@ func newRelay(client, service Stream, l Limits) *relay {
 
 // relay is the whole of the tunnel's life.
 func (r *relay) relay() {
+	over := make(chan struct{})
+	r.begin(func() { close(over) })
+	<-over
+}
+
+// begin starts both directions. over is called once both have ended, on the goroutine
+// of the one that was last.
+func (r *relay) begin(over func()) {
+	r.over = over
+	r.moving.Store(2)
 	r.watch.start()
-	var up sync.WaitGroup
-	up.Go(r.copyUp)
-	r.copyDown()
-	up.Wait()
+	go r.wait(&r.up)
+	go r.wait(&r.down)
+}
+
+// ended is told of each direction's end.
+func (r *relay) ended() {
+	if r.moving.Add(-1) > 0 {
+		return
+	}
 	r.watch.stop()
 	r.cut()
+	r.over()
 }
 
 // run and Abort satisfy joined.
@@ -64,19 +81,13 @@ func (r *relay) run(e Ender) {
 		e.Ended(r.result())
 		return
 	}
-	// The goroutine that served the client until now has grown a stack for its
-	// handshake; a fresh one has a quarter of it.
-	go r.alone(e)
-}
-
-// alone is the tunnel's life beside whoever began it.
-func (r *relay) alone(e Ender) {
-	defer r.holder.over()
-	if r.survive != nil {
-		defer r.survive(func() {})
-	}
-	r.relay()
-	e.Ended(r.result())
+	r.begin(func() {
+		defer r.holder.over()
+		if r.survive != nil {
+			defer r.survive(func() {})
+		}
+		e.Ended(r.result())
+	})
 }
 
 func (r *relay) Abort() {
@@ -105,65 +116,69 @@ type direction struct {
 	_       [64]byte     // the two directions are written to by two processors
 }
 
-func (r *relay) copyUp() {
-	if r.survive != nil {
-		defer r.survive(r.giveUp)
-	}
-	r.copy(&r.up)
-}
-
-func (r *relay) copyDown() {
-	if r.survive != nil {
-		defer r.survive(r.giveUp)
-	}
-	r.copy(&r.down)
-}
-
 // giveUp ends a tunnel that met a defect.
 func (r *relay) giveUp() {
 	r.ending.note(Defect, nil)
 	r.Abort()
 }
 
-// copy moves bytes until src ends or one of the two fails.
-func (r *relay) copy(d *direction) {
+// wait is where a direction is while nothing moves, on a goroutine that has done
+// nothing before: what moves bytes grows its stack to twice the least, and a stack that
+// has grown once does not shrink as far. So a waiter ends with what it has waited for,
+// and a fresh one waits for what comes next.
+func (r *relay) wait(d *direction) {
+	var err error
+	if d.await != nil {
+		err = d.await()
+	}
+	r.move(d, err)
+}
+
+// move moves bytes while there are many, and leaves to another waiter what comes after
+// them. err is why there are none.
+//
+//go:noinline
+func (r *relay) move(d *direction, err error) {
+	idle := false
+	defer func() {
+		if idle {
+			go r.wait(d)
+		} else {
+			r.ended()
+		}
+	}()
+	if r.survive != nil {
+		defer r.survive(r.giveUp)
+	}
 	var buf buffer
 	defer buf.release()
-	for {
-		p, err := d.read(&buf)
-		if len(p) > 0 {
-			if writeErr := r.pass(d, p); writeErr != nil {
+	for err == nil {
+		p, n := buf.bytes(), 0
+		if n, err = d.src.Read(p); n > 0 {
+			if writeErr := r.pass(d, p[:n]); writeErr != nil {
 				r.writeFailed(d, writeErr)
 				return
 			}
 		}
-		switch {
-		case err == io.EOF && !d.srcLost.Load():
-			r.finish(d)
-			return
-		case err == io.EOF:
-			r.breakOff()
-			return
-		case err != nil:
-			r.fail(d.srcFault, err)
+		buf.fit(n)
+		if err == nil && d.await != nil && buf.isSmall() {
+			idle = true
 			return
 		}
-		buf.fit(len(p))
 	}
+	r.stopped(d, err)
 }
 
-// read gives the next bytes, which are in buf. Where that can be, it waits for them
-// without.
-func (d *direction) read(buf *buffer) ([]byte, error) {
-	if d.await != nil && buf.isSmall() {
-		buf.release()
-		if err := d.await(); err != nil {
-			return nil, err
-		}
+// stopped is for a src that gives no more.
+func (r *relay) stopped(d *direction, err error) {
+	switch {
+	case err == io.EOF && !d.srcLost.Load():
+		r.finish(d)
+	case err == io.EOF:
+		r.breakOff()
+	default:
+		r.fail(d.srcFault, err)
 	}
-	p := buf.bytes()
-	n, err := d.src.Read(p)
-	return p[:n], err
 }
 
 // pass writes p, and lets the watch see it.
