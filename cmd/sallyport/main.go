@@ -80,7 +80,7 @@ Begin with:  sallyport demo`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.AddCommand(
-		newDemo(), newServe(), newCheck(), newSTA(), newTicket(), newPolicy(), newConnect(), newVersion(),
+		newDemo(), newServe(), newCheck(), newSTA(), newTicket(), newPolicy(), newConnect(), newBench(), newVersion(),
 	)
 	mistakesAreUsage(root)
 	return root

@@ -1,0 +1,70 @@
+package bench
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/sallyport/sallyport/bench/evidence"
+	"github.com/sallyport/sallyport/bench/load"
+)
+
+// What a coordinator may call, and the bodies that go with it. The first call is
+// hello; until its answer nothing else is heard.
+//
+//	hello     who both sides are         hello → hello
+//	beat      shows that it is there     – → –
+//	clock     the agent's time           – → time
+//	look      what the host is like      – → evidence.Host
+//	watch     samples from now on        watched → –, then sample events
+//	account   what the service did       – → exchange.Account
+//	rehearse  the schedule, no load      rehearsal → rehearsed
+//	run       a plan                     load.Plan → ran, after second events
+//	break     ends the plan that runs    – → –
+const (
+	callHello    = "hello"
+	callBeat     = "beat"
+	callClock    = "clock"
+	callLook     = "look"
+	callWatch    = "watch"
+	callAccount  = "account"
+	callRehearse = "rehearse"
+	callRun      = "run"
+	callBreak    = "break"
+
+	eventSample = "sample"
+	eventSecond = "second"
+)
+
+// hello is each side's first word. Both must be the same version of the program:
+// a report whose figures come from two versions says nothing of either.
+type hello struct {
+	Version string `json:"version"`
+	// Addresses are of the agent's host, to tell whether it is this one.
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+	// Service is host:port of the exchange service, without a host where the agent was
+	// not told one, and empty where it has none.
+	Service string `json:"service,omitempty"`
+	PID     int    `json:"pid,omitempty"`
+}
+
+type rehearsal struct {
+	Rate  float64       `json:"rate"` // operations a second
+	Lasts time.Duration `json:"lasts"`
+}
+
+type rehearsed struct {
+	Rate float64       `json:"rate"` // achieved
+	P99  time.Duration `json:"p99"`  // of the slip
+	Max  time.Duration `json:"max"`
+}
+
+// ran is what became of a plan. Broken says why it did not come to its end; the
+// result is then of what there was.
+type ran struct {
+	Result load.Result `json:"result"`
+	Broken string      `json:"broken,omitempty"`
+}
+
+type watched struct {
+	Processes []evidence.Watched `json:"processes"`
+}

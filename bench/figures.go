@@ -1,0 +1,205 @@
+package bench
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sallyport/sallyport/bench/load"
+)
+
+// Names of figures. Those of latency are made by latencyFigure.
+const (
+	figureRate         = "done"
+	figureFailures     = "failed"
+	figureWithin10     = "done within 10 s"
+	figureWithin30     = "done within 30 s"
+	figureBodies       = "throughput of bodies"
+	figureWireDown     = "on the wire, down"
+	figureWireUp       = "on the wire, up"
+	figureOutside      = "failed in the ramps"
+	figureHeld         = "tunnels held"
+	figureDied         = "tunnels died"
+	figureLived        = "tunnels that outlived their revocation"
+	figureResumed      = "TLS sessions resumed"
+	figureGatewayCPU   = "gateway CPU"
+	figureCPUPerOp     = "gateway CPU per operation"
+	figureCPUPerGiB    = "gateway CPU per GiB"
+	figureRSS          = "gateway memory"
+	figureRSSPerTunnel = "gateway memory per tunnel"
+	figureSlip         = "slip (p99)"
+)
+
+const gibibyte = 1 << 30
+
+// latencyFigure is what a percentile of an operation is called: wake p99.
+func latencyFigure(operation, percentile string) string { return operation + " " + percentile }
+
+// value is one figure of one round.
+type value struct {
+	name, unit, better string
+	of                 float64
+}
+
+// quantiles are those that are reported.
+var quantiles = []struct {
+	name string
+	of   func(load.Histogram) time.Duration
+}{
+	{"p50", func(h load.Histogram) time.Duration { return h.Quantile(0.50) }},
+	{"p90", func(h load.Histogram) time.Duration { return h.Quantile(0.90) }},
+	{"p99", func(h load.Histogram) time.Duration { return h.Quantile(0.99) }},
+	{"p99.9", func(h load.Histogram) time.Duration { return h.Quantile(0.999) }},
+	{"max", load.Histogram.Max},
+}
+
+// valuesOf are the figures of one round, in the order of the report: what was asked
+// for first, then what it took.
+func valuesOf(v *view) []value {
+	r := v.result
+	var values []value
+	add := func(name, unit, better string, of float64) {
+		values = append(values, value{name, unit, better, of})
+	}
+	if r.Scheduled > 0 || r.Done > 0 {
+		add(figureRate, "/s", "higher", v.perSecond(float64(r.Done)))
+	}
+	if all := r.Done + r.Failed; all > 0 {
+		add(figureFailures, "%", "lower", 100*ratio(r.Failed, all))
+	}
+	if n := outside(r); n > 0 {
+		add(figureOutside, "", "lower", float64(n))
+	}
+	main, others := principal(v.plan.Scenario.Kind, r.Operations)
+	values = append(values, latencies(main)...)
+	values = append(values, budgets(r)...)
+	if r.Held > 0 {
+		add(figureHeld, "", "higher", float64(r.Held))
+		add(figureDied, "", "lower", float64(r.Died))
+	}
+	if r.Lived > 0 {
+		add(figureLived, "", "lower", float64(r.Lived))
+	}
+	if bytes := r.Up + r.Down; bytes > 0 {
+		add(figureBodies, "Mbit/s", "higher", v.perSecond(8*float64(bytes)/1e6))
+	}
+	values = append(values, wire(v)...)
+	values = append(values, gatewayValues(v)...)
+	values = append(values, latencies(others)...)
+	if v.plan.Endpoint.Resume && r.Handshakes > 0 {
+		add(figureResumed, "%", "higher", 100*ratio(r.Resumed, r.Handshakes))
+	}
+	_, _, slip := v.all()
+	if slip.Count() > 0 {
+		add(figureSlip, "ms", "lower", milliseconds(slip.Quantile(0.99)))
+	}
+	return values
+}
+
+// principal parts the operation that a kind of scenario is about from the others. load
+// calls it like the kind, or wake; where there is none such, all are.
+func principal(kind string, operations []load.Operation) (main, others []load.Operation) {
+	i := slices.IndexFunc(operations, func(o load.Operation) bool { return o.Name == kind || o.Name == operationWake })
+	if i < 0 {
+		return operations, nil
+	}
+	return operations[i : i+1], slices.Concat(operations[:i], operations[i+1:])
+}
+
+// latencies are the percentiles of operations.
+func latencies(operations []load.Operation) (values []value) {
+	for _, o := range operations {
+		if o.Latency.Count() == 0 {
+			continue
+		}
+		for _, q := range quantiles {
+			values = append(values, value{latencyFigure(o.Name, q.name), "ms", "lower", milliseconds(q.of(o.Latency))})
+		}
+	}
+	return values
+}
+
+// outside is how much failed that was scheduled in the ramps, where held tunnels are
+// opened.
+func outside(r load.Result) (n uint64) {
+	for _, each := range r.Outside {
+		n += each
+	}
+	return n
+}
+
+// budgets are the shares done within a background sync's time, of the operation that
+// is the sync: wake. Where there is none, of all. What failed was not done in time.
+func budgets(r load.Result) []value {
+	var in10, in30, all uint64
+	for _, o := range r.Operations {
+		if o.Name == operationWake || o.Name == load.Morning {
+			return shares(o.Within10s, o.Within30s, r.Scheduled)
+		}
+		in10 += o.Within10s
+		in30 += o.Within30s
+		all += o.Latency.Count()
+	}
+	return shares(in10, in30, all+r.Failed)
+}
+
+func shares(in10, in30, all uint64) []value {
+	if all == 0 {
+		return nil
+	}
+	return []value{
+		{figureWithin10, "%", "higher", 100 * ratio(in10, all)},
+		{figureWithin30, "%", "higher", 100 * ratio(in30, all)},
+	}
+}
+
+// operationWake is load's word for a device that was woken, until its last byte.
+const operationWake = "wake"
+
+// wire is what the clients' interfaces carried within sustain.
+func wire(v *view) []value {
+	var down, up, seconds float64
+	for i, c := range v.clients {
+		again := slices.ContainsFunc(v.clients[:i], func(have seen) bool {
+			return len(c.addresses) > 0 && slices.Equal(have.addresses, c.addresses)
+		})
+		if _, t, known := c.carrier(); known && !again {
+			down += float64(t.WireRX)
+			up += float64(t.WireTX)
+			seconds = max(seconds, c.took().Seconds())
+		}
+	}
+	if seconds == 0 {
+		return nil
+	}
+	return []value{
+		{figureWireDown, "Mbit/s", "", down / seconds / 1e6},
+		{figureWireUp, "Mbit/s", "", up / seconds / 1e6},
+	}
+}
+
+// gatewayValues are of the gateway's process, if somebody watched it.
+func gatewayValues(v *view) []value {
+	if v.gateway == nil {
+		return nil
+	}
+	cores, rss, known := v.gateway.process(roleGateway)
+	if !known {
+		return nil
+	}
+	values := []value{{figureGatewayCPU, "cores", "lower", cores}}
+	spent := cores * v.result.Sustain.Seconds()
+	if v.result.Done > 0 {
+		values = append(values, value{figureCPUPerOp, "ms", "lower", 1000 * spent / float64(v.result.Done)})
+	}
+	// Of exchanges that are small the bytes are not what costs.
+	if bytes := v.result.Up + v.result.Down; bytes > gibibyte/16 {
+		values = append(values, value{figureCPUPerGiB, "s", "lower", spent / (float64(bytes) / gibibyte)})
+	}
+	values = append(values, value{figureRSS, "KiB", "lower", float64(rss)})
+	// Only where tunnels are held and little else happens is memory theirs.
+	holds := v.plan.Scenario.Kind == load.Idle || v.plan.Scenario.Kind == load.Push
+	if holds && v.result.Held > 0 && v.rssBefore > 0 && rss > v.rssBefore {
+		values = append(values, value{figureRSSPerTunnel, "KiB", "lower", float64(rss-v.rssBefore) / float64(v.result.Held)})
+	}
+	return values
+}

@@ -1,0 +1,219 @@
+package bench
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sallyport/sallyport/bench/evidence"
+	"github.com/sallyport/sallyport/bench/load"
+	"github.com/sallyport/sallyport/bench/report"
+)
+
+func TestFiguresOfARound(t *testing.T) {
+	v := calmView()
+	v.result.Up, v.result.Down = 1<<30, 1<<30
+	v.plan.Scenario.Kind = load.Idle
+	v.result.Held, v.rssBefore = 100, 40_000
+	v.result.Outside = map[string]uint64{"timeout": 2, "reset": 1}
+	v.result.Done, v.result.Failed, v.result.Scheduled = 990, 10, 1000
+	v.result.Operations[0].Within10s, v.result.Operations[0].Within30s = 980, 985
+	got := make(map[string]float64)
+	for _, each := range valuesOf(v) {
+		if _, twice := got[each.name]; twice {
+			t.Errorf("%s stands there twice", each.name)
+		}
+		got[each.name] = each.of
+	}
+	for name, want := range map[string]float64{
+		figureRate: 99, figureFailures: 1, "exchange p50": 10, "exchange p99.9": 10, "exchange max": 10,
+		figureWithin10: 100 * 980. / 1010, figureWithin30: 100 * 985. / 1010, // of what was done and of what failed
+		figureBodies:   8 * 2 * float64(1<<30) / 1e6 / 10,
+		figureWireDown: 8, figureWireUp: 8,
+		figureGatewayCPU: 1, figureCPUPerOp: 10. / 990 * 1000, figureCPUPerGiB: 5,
+		figureRSS: 50_000, figureRSSPerTunnel: 100, figureHeld: 100, figureDied: 0, figureOutside: 3, figureSlip: 0.05,
+	} {
+		if of, has := got[name]; !has || math.Abs(of-want) > 0.01*want {
+			t.Errorf("%s is %v, want %v", name, of, want)
+		}
+	}
+}
+
+// What a scenario is about comes first, whatever the alphabet says.
+func TestPrincipalComesFirst(t *testing.T) {
+	for kind, want := range map[string]string{load.Storm: "wake p50", load.Setup: "setup p50", load.Requests: "exchange p50"} {
+		v := calmView()
+		v.plan.Scenario.Kind = kind
+		v.result.Operations = nil
+		for _, name := range []string{"exchange", "setup", "wake"} {
+			if name == "wake" && kind != load.Storm {
+				continue
+			}
+			v.result.Operations = append(v.result.Operations, load.Operation{Name: name, Latency: repeated(3, time.Second)})
+		}
+		values := valuesOf(v)
+		i := slices.IndexFunc(values, func(each value) bool { return strings.HasSuffix(each.name, " p50") })
+		if values[i].name != want {
+			t.Errorf("%s begins with %s, want %s", kind, values[i].name, want)
+		}
+		n := 0
+		for _, each := range values {
+			if strings.HasSuffix(each.name, " p50") {
+				n++
+			}
+		}
+		if n != len(v.result.Operations) {
+			t.Errorf("%s: %d of %d operations", kind, n, len(v.result.Operations))
+		}
+	}
+}
+
+// Of a storm, the shares are of all that were woken.
+func TestBudgetsOfWakes(t *testing.T) {
+	r := load.Result{Scheduled: 1000, Done: 900, Failed: 100, Operations: []load.Operation{
+		{Name: "setup", Latency: repeated(500, time.Millisecond), Within10s: 500, Within30s: 500},
+		{Name: "wake", Latency: repeated(900, time.Second), Within10s: 850, Within30s: 900},
+	}}
+	for _, each := range budgets(r) {
+		if want := map[string]float64{figureWithin10: 85, figureWithin30: 90}[each.name]; each.of != want {
+			t.Errorf("%s: %v %%, want %v", each.name, each.of, want)
+		}
+	}
+}
+
+func TestRatiosArePaired(t *testing.T) {
+	at := func(endpoint string, number int, void bool, of float64) valued {
+		return valued{endpoint, number, void, []value{{figureRate, "/s", "higher", of}, {figureWireUp, "Mbit/s", "", of}}}
+	}
+	// The machine was twice as fast in round 2, for both; round 3 of the one does not count.
+	rounds := []valued{at("a", 1, false, 100), at("b", 1, false, 150), at("b", 2, false, 300), at("a", 2, false, 200),
+		at("a", 3, true, 1), at("b", 3, false, 300)}
+	ratios := ratiosOf([]string{"a", "b"}, rounds)
+	if len(ratios) != 1 || ratios[0].Median != 1.5 || ratios[0].Low != 1.5 || ratios[0].High != 1.5 || ratios[0].Pairs != 2 {
+		t.Errorf("%+v", ratios)
+	}
+	figures := figuresOf([]string{"a", "b"}, rounds)
+	if len(figures) != 4 || figures[0].Median != 150 || len(figures[0].Rounds) != 2 || figures[2].Median != 300 || len(figures[2].Rounds) != 3 {
+		t.Errorf("%+v", figures)
+	}
+}
+
+func TestSizing(t *testing.T) {
+	figures := []report.Figure{{Endpoint: "ours", Name: figureCPUPerOp, Median: 2}, {Endpoint: "ours", Name: figureRSSPerTunnel, Median: 10}}
+	sizes := sizingOf("ours", load.Storm, figures, 4, 16<<20)
+	want := []float64{14_000, 42_000, math.Floor(float64(16<<20) / 10 * headroom)} // 500 a core-second × 4 × 10 s × 0.7
+	if len(sizes) != len(want) {
+		t.Fatalf("%+v", sizes)
+	}
+	for i, s := range sizes {
+		if s.Value != want[i] || !strings.Contains(s.Reckoned, "0.7") || !strings.HasPrefix(s.What, "ours: ") {
+			t.Errorf("%+v, want %v", s, want[i])
+		}
+	}
+	if sizes := sizingOf("ours", load.Requests, figures[:1], 4, 0); sizes != nil {
+		t.Errorf("requests size nothing: %+v", sizes)
+	}
+}
+
+// Two agents on one host see the same bytes, those on two hosts do not.
+func TestWireOfManyClients(t *testing.T) {
+	for want, second := range map[float64]string{8: "10.0.0.1", 16: "10.0.0.2"} {
+		v := calmView()
+		v.clients = append(v.clients, calm("client 2", roleGenerator, 1))
+		v.clients[0].addresses = []netip.Addr{netip.MustParseAddr("10.0.0.1")}
+		v.clients[1].addresses = []netip.Addr{netip.MustParseAddr(second)}
+		if down := wire(v)[0].of; down != want {
+			t.Errorf("%v Mbit/s through clients at 10.0.0.1 and %s, want %v", down, second, want)
+		}
+	}
+}
+
+// The interface that carried the load is not loopback, unless nothing else moved.
+func TestCarrier(t *testing.T) {
+	s := seen{host: evidence.Host{Interfaces: []evidence.Interface{{Name: "lo", Kind: "loopback"}, {Name: "eth0", Kind: "physical"}}}}
+	s.samples = []evidence.Sample{{Took: time.Second, Interfaces: []evidence.Traffic{{Name: "lo", RXBytes: 1 << 30}, {Name: "eth0", RXBytes: 1 << 20}}}}
+	if name, _, _ := s.carrier(); name != "eth0" {
+		t.Errorf("%s", name)
+	}
+	s.samples[0].Interfaces[1].RXBytes = 1000
+	if name, _, _ := s.carrier(); name != "lo" {
+		t.Errorf("%s", name)
+	}
+}
+
+func TestOptionsRefused(t *testing.T) {
+	good := func() Options {
+		return Options{Scenario: load.Default(load.Setup), Key: newKey(), Sink: "10.0.0.1:7400",
+			Endpoints: []load.Endpoint{{Name: "a", Way: "tcp", Address: "10.0.0.2:1"}, {Name: "b", Way: "tcp", Address: "10.0.0.2:2"}}}
+	}
+	if err := good().Check(); err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*Options){
+		"no endpoint":           func(o *Options) { o.Endpoints = nil },
+		"no key":                func(o *Options) { o.Key = Key{} },
+		"1 to 100":              func(o *Options) { o.Rounds = -1 },
+		"needs some":            func(o *Options) { o.Knee = true },
+		"HOST:PORT":             func(o *Options) { o.Sink = "10.0.0.1" },
+		"a client twice":        func(o *Options) { o.Clients = []string{"a:1", "b:1", "a:1"} },
+		"a minute at most":      func(o *Options) { o.Calibrate = time.Hour },
+		"two endpoints":         func(o *Options) { o.Endpoints[1].Name = "a" },
+		"scenario.rate":         func(o *Options) { o.Scenario.Rate = 0 },
+		"id of a process":       func(o *Options) { o.Watch = []Watch{{PID: 0}} },
+		"no endpoint is called": func(o *Options) { o.Watch = []Watch{{PID: 1, Endpoint: "c"}} },
+		"one can be watched":    func(o *Options) { o.Watch = []Watch{{PID: 1}, {PID: 2, Endpoint: "a"}} },
+	} {
+		o := good()
+		change(&o)
+		if err := o.Check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+// Everybody on one host sits on one seat, whatever the roles.
+func TestSeats(t *testing.T) {
+	o := Options{Sink: "s:1", Clients: []string{"c:1", "g:1"}, Endpoints: []load.Endpoint{{Name: "a"}, {Name: "b"}},
+		Watch: []Watch{{Address: "g:1", PID: 7, Endpoint: "a"}, {Address: "g:1", PID: 8, Endpoint: "b"}, {PID: 9, Endpoint: "c"}}}
+	var got []string
+	for _, s := range o.seats() {
+		got = append(got, fmt.Sprintf("%s %v %v", s.address, s.roles, s.watch))
+	}
+	want := []string{
+		"s:1 [sink] [{sink 0}]",
+		"c:1 [client 1] [{generator 0}]",
+		"g:1 [client 2 gateway gateway b] [{generator 0} {gateway 7} {gateway b 8}]",
+		" [gateway c] [{gateway c 9}]",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if alone := (Options{Sink: "s:1"}).seats(); len(alone) != 2 || alone[1].address != "" || alone[1].roles[0] != "client 1" {
+		t.Errorf("%+v", alone)
+	}
+}
+
+func TestLoadsMove(t *testing.T) {
+	for _, kind := range load.Kinds() {
+		s := load.Default(kind)
+		amount, unit, whole := loadOf(s)
+		if amount <= 0 || unit == "" {
+			t.Errorf("%s: %v %s", kind, amount, unit)
+		}
+		more := withLoad(s, 2*amount)
+		if got, _, _ := loadOf(more); got != 2*amount || whole != (got == math.Floor(got) && unit != "/s") {
+			t.Errorf("%s: twice %v is %v", kind, amount, got)
+		}
+		if short := shortened(more); lasts(short) > lasts(more) || short.Within != more.Within {
+			t.Errorf("%s: shortened to %v", kind, lasts(short))
+		}
+		plan := Options{}.withDefaults().plan(load.Endpoint{Name: "a", Way: "tcp", Address: "10.0.0.2:1"}, shortened(more), "10.0.0.2:1")
+		if err := plan.Check(); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// What goes over a control connection, once both sides have proved that they hold
+// the key, is a row of frames:
+//
+//	┌──────────────────────┬────────────────┐
+//	│ length n, big-endian │ JSON, message  │
+//	│ 4 bytes              │ n bytes        │
+//	└──────────────────────┴────────────────┘
+const (
+	frameHead = 4
+	// maxFrame bounds a frame: a result with its histograms and an hour of seconds is
+	// far below it.
+	maxFrame = 64 << 20
+	// maxHello bounds the first frame of each side.
+	maxHello = 64 << 10
+)
+
+var errFrame = errors.New("not a frame of this protocol")
+
+// message is what a frame holds: a call, the answer to one, or an event that belongs
+// to one that is under way.
+type message struct {
+	// ID is the call's, from 1; its answer and its events have the same.
+	ID uint64 `json:"id"`
+	// Call names what is asked for, and Event what happened; an answer has neither.
+	Call  string          `json:"call,omitempty"`
+	Event string          `json:"event,omitempty"`
+	Body  json.RawMessage `json:"body,omitempty"`
+	// Error is of an answer: why there is none.
+	Error string `json:"error,omitempty"`
+}
+
+// readMessage reads one frame of at most limit bytes. Memory grows with what has
+// come, not with what the length promises.
+func readMessage(r io.Reader, limit int) (message, error) {
+	var head [frameHead]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return message{}, err
+	}
+	length := int64(binary.BigEndian.Uint32(head[:]))
+	if length == 0 || length > int64(limit) {
+		return message{}, fmt.Errorf("%w: %d bytes, where 1 to %d are allowed", errFrame, length, limit)
+	}
+	var body bytes.Buffer
+	if _, err := io.CopyN(&body, r, length); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return message{}, err
+	}
+	var m message
+	decoder := json.NewDecoder(&body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&m); err != nil {
+		return message{}, fmt.Errorf("%w: %w", errFrame, err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return message{}, fmt.Errorf("%w: something follows the message", errFrame)
+	}
+	if m.ID == 0 || m.Call != "" && (m.Event != "" || m.Error != "") || m.Event != "" && m.Error != "" {
+		return message{}, fmt.Errorf("%w: neither a call nor an answer nor an event", errFrame)
+	}
+	return m, nil
+}
+
+// appendMessage appends m as a frame.
+func appendMessage(b []byte, m message) ([]byte, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > maxFrame {
+		return nil, fmt.Errorf("a message of %d bytes, where %d are allowed", len(body), maxFrame)
+	}
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(body))), body...), nil
+}

@@ -1,0 +1,68 @@
+package bench
+
+import (
+	"context"
+	"math"
+
+	"github.com/sallyport/sallyport/bench/report"
+)
+
+const (
+	// kneeTries bounds a search.
+	kneeTries = 12
+	// kneeNear is when two loads are close enough to one another to stop.
+	kneeNear = 1.05
+)
+
+// attempt is one load and what became of it. void says why it does not count; it ends
+// the search, because what failed there was not the endpoint.
+type attempt struct {
+	missed string // the objective that was missed; empty if all were met
+	void   string
+}
+
+// searchKnee looks for the highest load within the objectives: it doubles from start
+// until one is missed, or halves until all are met, and then bisects. whole says that
+// loads are whole numbers (devices, streams).
+func searchKnee(ctx context.Context, start float64, whole bool, try func(context.Context, float64) (attempt, error)) (report.Knee, error) {
+	var knee report.Knee
+	for at := start; len(knee.Tries) < kneeTries && at > 0; at = next(knee, at, whole) {
+		a, err := try(ctx, at)
+		if err != nil {
+			return knee, err
+		}
+		t := report.Try{Load: at, Met: a.missed == "" && a.void == "", Reason: a.missed}
+		if a.void != "" {
+			t.Reason = "void, and the search ends here: " + a.void
+			knee.Tries = append(knee.Tries, t)
+			return knee, nil
+		}
+		knee.Tries = append(knee.Tries, t)
+		if t.Met {
+			knee.Load = max(knee.Load, at)
+		} else if knee.Above == 0 || at < knee.Above {
+			knee.Above = at
+		}
+		if knee.Load > 0 && knee.Above > 0 && (knee.Above/knee.Load <= kneeNear || whole && knee.Above-knee.Load <= 1) {
+			break
+		}
+	}
+	return knee, nil
+}
+
+// next is the load to try after one at a given load; 0 ends the search.
+func next(knee report.Knee, at float64, whole bool) float64 {
+	var load float64
+	switch {
+	case knee.Above == 0:
+		return 2 * at
+	case knee.Load == 0:
+		load = at / 2
+	default:
+		load = (knee.Load + knee.Above) / 2
+	}
+	if whole {
+		load = math.Floor(load)
+	}
+	return load
+}

@@ -1,0 +1,71 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"testing"
+)
+
+// A queue's answer to load: fine until its capacity, and not beyond.
+func TestKnee(t *testing.T) {
+	for _, c := range []struct {
+		start, capacity float64
+		whole           bool
+	}{
+		{100, 1234, false}, {100, 100, false}, {1000, 37, false}, {1, 5000, true}, {4, 1, true}, {50, 51, true}, {7, 7, true},
+	} {
+		knee, err := searchKnee(t.Context(), c.start, c.whole, func(_ context.Context, load float64) (attempt, error) {
+			if c.whole && load != float64(int(load)) {
+				t.Errorf("%v devices were tried", load)
+			}
+			if load > c.capacity {
+				return attempt{missed: "p99"}, nil
+			}
+			return attempt{}, nil
+		})
+		if err != nil || len(knee.Tries) > kneeTries {
+			t.Fatalf("%+v: %v after %d tries", c, err, len(knee.Tries))
+		}
+		if knee.Load > c.capacity || knee.Above != 0 && knee.Above <= c.capacity {
+			t.Errorf("%+v: the knee is said to be between %v and %v", c, knee.Load, knee.Above)
+		}
+		near := knee.Above/knee.Load <= kneeNear || c.whole && knee.Above-knee.Load <= 1
+		if !near && len(knee.Tries) < kneeTries {
+			t.Errorf("%+v: stopped after %d tries between %v and %v", c, len(knee.Tries), knee.Load, knee.Above)
+		}
+	}
+}
+
+// Nothing holds, and everything does: both end.
+func TestKneeWithoutOne(t *testing.T) {
+	never, err := searchKnee(t.Context(), 100, true, func(context.Context, float64) (attempt, error) {
+		return attempt{missed: "p99"}, nil
+	})
+	if err != nil || never.Load != 0 || never.Above != 1 || len(never.Tries) > kneeTries {
+		t.Errorf("%+v, %v", never, err)
+	}
+	ever, err := searchKnee(t.Context(), 1, true, func(context.Context, float64) (attempt, error) { return attempt{}, nil })
+	if err != nil || ever.Above != 0 || len(ever.Tries) != kneeTries || ever.Load != 1<<(kneeTries-1) {
+		t.Errorf("%+v, %v", ever, err)
+	}
+}
+
+func TestKneeEndsWhenVoid(t *testing.T) {
+	tries := 0
+	knee, err := searchKnee(t.Context(), 100, false, func(_ context.Context, load float64) (attempt, error) {
+		if tries++; tries == 3 {
+			return attempt{void: "The generator used up its processors."}, nil
+		}
+		return attempt{}, nil
+	})
+	if err != nil || tries != 3 || knee.Load != 200 || knee.Above != 0 {
+		t.Fatalf("%d tries, %+v, %v", tries, knee, err)
+	}
+	if last := knee.Tries[2]; last.Met || last.Reason == "" {
+		t.Errorf("the void try is said to be %+v", last)
+	}
+	broken := errors.New("gone")
+	if _, err := searchKnee(t.Context(), 1, false, func(context.Context, float64) (attempt, error) { return attempt{}, broken }); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+}

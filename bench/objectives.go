@@ -1,0 +1,124 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/sallyport/sallyport/bench/report"
+)
+
+// Objectives are what a run is judged by (SLO).
+//
+//	latency: {p99: 2s}            # of every operation; p50 p90 p99 p99.9 max
+//	operations:
+//	  wake: {p50: 800ms, p99: 8s} # of one, in place of the above
+//	within_10s: 99.9%             # at least: wakes done within the budget on Android
+//	within_30s: 100%              # and on iOS
+//	failures: 0.1%                # at most
+//	throughput: 900 Mbit/s        # at least, of bodies
+//	gateway_rss_per_tunnel: 40 KiB   # at most
+//	gateway_cpu: 6                # cores, at most
+//
+// What is left out is not judged. They are judged by the median of the rounds.
+type Objectives struct{ all []objective }
+
+// objective is one line: which figure, and where its limit is.
+type objective struct {
+	text   string // as the file says it
+	figure string // of report.Figure; see the names in figures.go
+	// operation is whose latency is meant; empty for each one that has none of its own.
+	operation string
+	limit     float64
+	unit      string
+	atLeast   bool
+}
+
+// Count is how many objectives there are.
+func (o *Objectives) Count() int {
+	if o == nil {
+		return 0
+	}
+	return len(o.all)
+}
+
+// met is whether a value reaches the objective.
+func (o objective) met(value float64) bool {
+	if o.atLeast {
+		return value >= o.limit
+	}
+	return value <= o.limit
+}
+
+// judge holds the figures of one endpoint against the objectives. An objective whose
+// figure was not measured is missed, and says so: nobody may take it for met.
+func (o *Objectives) judge(endpoint string, figures []report.Figure) []report.Verdict {
+	if o == nil {
+		return nil
+	}
+	own := make(map[string]bool)
+	for _, each := range o.all {
+		if each.operation != "" {
+			own[each.figure] = true
+		}
+	}
+	var verdicts []report.Verdict
+	for _, each := range o.all {
+		found := false
+		for _, f := range figures {
+			if f.Endpoint != endpoint || !each.isOf(f.Name, own) {
+				continue
+			}
+			found = true
+			text := each.text
+			if f.Name != each.figure { // of every operation: say which one
+				text = f.Name + " (" + text + ")"
+			}
+			verdicts = append(verdicts, report.Verdict{Endpoint: endpoint, Objective: text, Limit: each.limit,
+				Value: f.Median, Unit: each.unit, Met: each.met(f.Median)})
+		}
+		if !found && !each.everywhere() {
+			verdicts = append(verdicts, report.Verdict{Endpoint: endpoint, Objective: each.text + ", which was not measured",
+				Limit: each.limit, Unit: each.unit})
+		}
+	}
+	return verdicts
+}
+
+// everywhere is whether the objective is of every operation's latency.
+func (o objective) everywhere() bool { return strings.HasPrefix(o.figure, " ") }
+
+// isOf is whether a figure is what the objective is about. own are the figures of
+// operations that have an objective of their own.
+func (o objective) isOf(name string, own map[string]bool) bool {
+	if o.everywhere() {
+		return strings.HasSuffix(name, o.figure) && !own[name]
+	}
+	return name == o.figure
+}
+
+// missed is the first objective that was missed, in words; empty if all were met.
+func missed(verdicts []report.Verdict) string {
+	for _, v := range verdicts {
+		if !v.Met {
+			return fmt.Sprintf("%s: %.4g %s", v.Objective, v.Value, v.Unit)
+		}
+	}
+	return ""
+}
+
+// maxObjectives bounds the file.
+const maxObjectives = 64 << 10
+
+// ReadObjectives reads an objectives file. Every mistake is an error that names the
+// line and, for a key that nobody knows, the nearest one that is known.
+func ReadObjectives(r io.Reader) (*Objectives, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxObjectives+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxObjectives {
+		return nil, fmt.Errorf("more than %d bytes of objectives", maxObjectives)
+	}
+	return parseObjectives(text)
+}

@@ -1,0 +1,104 @@
+package bench
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/sallyport/sallyport/bench/report"
+)
+
+const allObjectives = `
+latency: {p99: 2s, max: 20s}
+operations:
+  wake: {p50: 800ms, p99: 8s}
+within_10s: 99.9%
+within_30s: 100%
+failures: 0.1%
+throughput: 0.9 Gbit/s
+gateway_rss_per_tunnel: 40 KiB
+gateway_cpu: 6
+`
+
+func TestObjectives(t *testing.T) {
+	o, err := ReadObjectives(strings.NewReader(allObjectives))
+	if err != nil || o.Count() != 10 {
+		t.Fatalf("%d objectives, %v", o.Count(), err)
+	}
+	figures := []report.Figure{
+		{Endpoint: "ours", Name: "setup p99", Median: 1999},
+		{Endpoint: "ours", Name: "setup max", Median: 20001},
+		{Endpoint: "ours", Name: "wake p50", Median: 801},
+		{Endpoint: "ours", Name: "wake p99", Median: 8000}, // its own objective, not that of all
+		{Endpoint: "ours", Name: figureWithin10, Median: 99.9},
+		{Endpoint: "ours", Name: figureWithin30, Median: 99.99},
+		{Endpoint: "ours", Name: figureFailures, Median: 0.1},
+		{Endpoint: "ours", Name: figureBodies, Median: 899},
+		{Endpoint: "ours", Name: figureRSSPerTunnel, Median: 12},
+		{Endpoint: "theirs", Name: figureGatewayCPU, Median: 1}, // another's
+	}
+	got := make(map[string]bool)
+	for _, v := range o.judge("ours", figures) {
+		got[v.Objective] = v.Met
+	}
+	want := map[string]bool{
+		"setup p99 (p99 ≤ 2s)": true, "setup max (max ≤ 20s)": false, "wake p50 ≤ 800ms": false, "wake p99 ≤ 8s": true,
+		"done within 10 s ≥ 99.9 %": true, "done within 30 s ≥ 100 %": false, "failed ≤ 0.1 %": true,
+		"throughput of bodies ≥ 900 Mbit/s": false, "gateway memory per tunnel ≤ 40 KiB": true,
+		"gateway CPU ≤ 6 cores, which was not measured": false,
+	}
+	if !equal(got, want) {
+		t.Errorf("judged %v, want %v", got, want)
+	}
+	if verdicts := (*Objectives)(nil).judge("ours", figures); verdicts != nil {
+		t.Errorf("without objectives: %v", verdicts)
+	}
+}
+
+func TestObjectivesRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		"latency: {p99: 2s}\nfailure: 1%":    `line 2: there is no objective "failure"; did you mean failures?`,
+		"latency: {p98: 2s}":                 `line 1: there is no objective "p98"; did you mean p`,
+		"latency:\n  p99: fast":              `line 2: "fast" is not a time`,
+		"latency:\n  p99: -2s":               `line 2: "-2s" is not a time`,
+		"latency: 2s":                        "line 1: keys and values are expected",
+		"operations: {wake: {p9: 2s}}":       `did you mean p90?`,
+		"failures: 0.1":                      `line 1: "0.1" is not a figure in %`,
+		"failures: 101%":                     "not a figure",
+		"failures: 1%\n\nfailures: 2%":       "line 3",
+		"throughput: 900":                    "not a figure in Mbit/s",
+		"throughput: [900 Mbit/s]":           "not a figure in Mbit/s",
+		"gateway_cpu: NaN":                   "not a figure in cores",
+		"gateway_rss_per_tunnel: 40 MiB":     "not a figure in KiB",
+		"":                                   "no objectives",
+		"{}":                                 "no objectives",
+		"- p99":                              "keys and values",
+		"latency: {}":                        "no objectives",
+		strings.Repeat("#", maxObjectives):   "no objectives",
+		strings.Repeat("#", maxObjectives+1): "more than",
+	} {
+		if _, err := ReadObjectives(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.60q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+func FuzzObjectives(f *testing.F) {
+	f.Add(allObjectives)
+	f.Add("latency: {p99: &a 2s, max: *a}")
+	f.Add("operations: {wake: {p99: 1h}}\nfailures: 0%")
+	f.Add("? [a]\n: b")
+	f.Fuzz(func(t *testing.T, text string) {
+		o, err := parseObjectives([]byte(text))
+		if err != nil {
+			return
+		}
+		if o.Count() == 0 {
+			t.Fatal("no objectives, and no error")
+		}
+		for _, each := range o.all {
+			if each.limit < 0 || each.figure == "" || each.text == "" {
+				t.Fatalf("%+v", each)
+			}
+		}
+	})
+}
