@@ -33,6 +33,9 @@ type Agent struct {
 	// a run (revoke). Without it a plan that has one is refused: whoever holds the key can
 	// make load, and no more.
 	Trigger bool
+	// Service answers asks; nil stands for one without limits of its own. One that is
+	// slow on purpose shows whether a run sees that its sink is the limit.
+	Service *exchange.Service
 	// Log is told, in a sentence, what happens; nil discards it. It may be called from
 	// several goroutines.
 	Log func(text string)
@@ -51,7 +54,10 @@ func (a *Agent) Serve(ctx context.Context, control, service net.Listener) error 
 	host := &host{version: a.Version, trigger: a.Trigger, do: realDeeds(), addresses: ownAddresses()}
 	group, ctx := errgroup.WithContext(ctx)
 	if service != nil {
-		answering := new(exchange.Service)
+		answering := a.Service
+		if answering == nil {
+			answering = new(exchange.Service)
+		}
 		host.do.account = answering.Account
 		host.service = serviceAddress(a.Advertise, service.Addr())
 		group.Go(func() error { return answering.Serve(ctx, service) })

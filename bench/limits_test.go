@@ -131,6 +131,18 @@ var verdicts = map[string]struct {
 			}
 		})
 	}, "sink", "sink"},
+	"sink's cores, nobody asked": {func(v *view) {
+		v.sink.each(func(s *evidence.Sample) {
+			for i := range s.Cores {
+				s.Cores[i].User = 0.85
+			}
+		})
+		v.service = exchange.Account{}
+		v.result.Done, v.result.Failed = 0, 1000
+	}, "", "gateway refuses"},
+	"sink busy with one long ask": {func(v *view) {
+		v.service = exchange.Account{Open: 1, Busy: 9 * time.Second, Waited: time.Second}
+	}, "sink", "sink"},
 	"sink's quota": {func(v *view) { v.sink.host.Quota = 0.5 }, "sink", "sink"},
 	"sink late":    {func(v *view) { v.result.Operations[0].Service = repeated(1000, 6*time.Millisecond) }, "sink", "sink"},
 

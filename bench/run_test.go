@@ -23,6 +23,7 @@ import (
 
 	"github.com/armon/go-socks5"
 
+	"github.com/sallyport/sallyport/bench/exchange"
 	"github.com/sallyport/sallyport/bench/load"
 	"github.com/sallyport/sallyport/bench/report"
 )
@@ -87,6 +88,11 @@ func gatewayIdentity(t *testing.T) tls.Certificate {
 // startSink is an agent with a service on loopback.
 func startSink(t *testing.T, key Key) (address string, stop func()) {
 	t.Helper()
+	return startSinkWith(t, key, nil)
+}
+
+func startSinkWith(t *testing.T, key Key, service *exchange.Service) (address string, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	listeners := make([]net.Listener, 2)
 	for i := range listeners {
@@ -97,7 +103,9 @@ func startSink(t *testing.T, key Key) (address string, stop func()) {
 		listeners[i] = l
 	}
 	served := make(chan error, 1)
-	go func() { served <- (&Agent{Key: key, Version: "test"}).Serve(ctx, listeners[0], listeners[1]) }()
+	go func() {
+		served <- (&Agent{Key: key, Version: "test", Service: service}).Serve(ctx, listeners[0], listeners[1])
+	}()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-served; err != nil {

@@ -135,11 +135,12 @@ func generatorEmpty(v *view) (string, []string) {
 func sinkBusy(v *view) (string, []string) {
 	a := v.service
 	all := a.Busy + a.Waited
-	if all <= 0 || a.Asks == 0 {
+	if all <= 0 {
 		return "", nil
 	}
 	latency, _, _ := v.all()
-	share, each := a.Busy.Seconds()/all.Seconds(), a.Busy.Seconds()/float64(a.Asks)
+	// A bulk transfer may well be one ask that outlives the round: none is done then.
+	share, each := a.Busy.Seconds()/all.Seconds(), a.Busy.Seconds()/float64(max(a.Asks, 1))
 	if share < busySink || each < minorLatency || latency.Count() > 0 && each < 0.1*latency.Mean().Seconds() {
 		return "", nil
 	}
@@ -147,7 +148,12 @@ func sinkBusy(v *view) (string, []string) {
 		[]string{fmt.Sprintf("service: busy %.0f %% of the time within exchanges, %.2f ms for each of %d asks", 100*share, 1000*each, a.Asks)}
 }
 
+// sinkCores looks at the sink's processors. A service that nobody asked anything held
+// nobody up, whatever else ran on its host.
 func sinkCores(v *view) (string, []string) {
+	if a := v.service; a.Connections == 0 && a.Asks == 0 && a.Open == 0 && v.result.Done == 0 {
+		return "", nil
+	}
 	if u, may := v.sink.allowed(); may > 0 && u.busy >= busySinkCores*float64(may) {
 		return "The sink's host used up its processors.", []string{fmt.Sprintf("%s: %.2f of %d cores busy", v.sink.name, u.busy, may)}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport/sallyport/bench"
+	"github.com/sallyport/sallyport/bench/load"
 	benchreport "github.com/sallyport/sallyport/bench/report"
 )
 
@@ -77,7 +78,8 @@ so, when the generator, the sink or their network devices were the limit. Object
   gateway_rss_per_tunnel: 40 KiB
   gateway_cpu: 6
 
-The exit code is 1 if one is missed or the run is void, 3 if it could not be done.
+The exit code is 1 if one is missed, if an endpoint served nothing in a round, or if
+the run is void; 3 if it could not be done.
 Ctrl-C ends it with what there is.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -268,7 +270,8 @@ func (f *benchRunFlags) run(ctx context.Context, cmd *cobra.Command, o bench.Opt
 	return verdictOf(made)
 }
 
-// verdictOf is the exit code: there are figures, they count, and every objective is met.
+// verdictOf is the exit code: there are figures, they count, every objective is met, and
+// something was served in every round.
 func verdictOf(r *benchreport.Report) error {
 	if len(r.Void) > 0 || len(r.Rounds) == 0 {
 		return no(errSaid)
@@ -278,7 +281,17 @@ func verdictOf(r *benchreport.Report) error {
 			return no(errSaid)
 		}
 	}
+	for _, round := range r.Rounds {
+		if servedNothing(round.Result) {
+			return no(errSaid)
+		}
+	}
 	return nil
+}
+
+// servedNothing is whether all that was tried has failed.
+func servedNothing(r load.Result) bool {
+	return r.Done == 0 && r.Held == 0 && (r.Failed > 0 || len(r.Outside) > 0)
 }
 
 func writeReport(dir string, r *benchreport.Report) error {

@@ -1,0 +1,16 @@
+//go:build soak
+
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+// The same storm, of as many devices as a gateway has.
+func TestBenchStormSoak(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	stormBeside(t, 5000, 10*time.Second)
+}
