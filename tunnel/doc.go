@@ -67,7 +67,8 @@
 // Close says goodbye for up to 200 ms to a client that does not listen; the goodbye of
 // a parked tunnel is one write that does not wait. Break waits until the peer's kernel
 // has acknowledged everything, or nothing for a second, since a reset has ours forget
-// the rest. Abort waits for nobody, and has the kernel forget what it has not sent.
+// the rest. QUIC and HTTP/3 tell nobody what was acknowledged: theirs follows half a
+// second after the last byte, whatever has come. Abort waits for nobody, and has the kernel forget what it has not sent.
 //
 // So nobody takes what was cut short for the whole. One end cannot be told: a client's
 // TLS connection that is closed between two records, without close_notify. Many mobile

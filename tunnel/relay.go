@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"io"
+	"sync"
 	"sync/atomic"
 )
 
@@ -69,9 +70,12 @@ func (r *relay) ended() {
 	if r.moving.Add(-1) > 0 {
 		return
 	}
+	defer r.over()
+	if r.survive != nil {
+		defer r.survive(func() {})
+	}
 	r.watch.stop()
 	r.cut()
-	r.over()
 }
 
 // run and Abort satisfy joined.
@@ -127,11 +131,18 @@ func (r *relay) giveUp() {
 // has grown once does not shrink as far. So a waiter ends with what it has waited for,
 // and a fresh one waits for what comes next.
 func (r *relay) wait(d *direction) {
-	var err error
-	if d.await != nil {
-		err = d.await()
+	r.move(d, r.await(d))
+}
+
+// await returns nil after a defect too: the tunnel is aborted then, and a read says so.
+func (r *relay) await(d *direction) error {
+	if d.await == nil {
+		return nil
 	}
-	r.move(d, err)
+	if r.survive != nil {
+		defer r.survive(r.giveUp)
+	}
+	return d.await()
 }
 
 // move moves bytes while there are many, and leaves to another waiter what comes after
@@ -251,12 +262,19 @@ func (r *relay) expire(reason CloseReason) {
 // breakOff closes both streams, which ends both directions wherever they are, and
 // neither end looks like a good one.
 func (r *relay) breakOff() {
+	var service sync.WaitGroup
+	service.Go(func() {
+		if r.survive != nil {
+			defer r.survive(r.giveUp)
+		}
+		Break(r.service)
+	})
+	defer service.Wait()
 	Break(r.client)
-	Break(r.service)
 }
 
-// cut closes both streams.
+// cut closes both streams, and the second though the first meets a defect.
 func (r *relay) cut() {
+	defer func() { _ = r.service.Close() }()
 	_ = r.client.Close()
-	_ = r.service.Close()
 }
