@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/bench/load"
+	"github.com/sallyport/sallyport/bench/report"
 )
 
 // Names of figures. Those of latency are made by latencyFigure.
@@ -69,8 +70,10 @@ func valuesOf(v *view) []value {
 	if n := outside(r); n > 0 {
 		add(figureOutside, "", "lower", float64(n))
 	}
-	main, others := principal(v.plan.Scenario.Kind, r.Operations)
-	values = append(values, latencies(main)...)
+	main := report.Principal(v.plan.Scenario.Kind, r.Operations)
+	if main != nil {
+		values = append(values, latencies(*main)...)
+	}
 	values = append(values, budgets(r)...)
 	if r.Held > 0 {
 		add(figureHeld, "", "higher", float64(r.Held))
@@ -84,7 +87,11 @@ func valuesOf(v *view) []value {
 	}
 	values = append(values, wire(v)...)
 	values = append(values, gatewayValues(v)...)
-	values = append(values, latencies(others)...)
+	for i := range r.Operations {
+		if main == nil || r.Operations[i].Name != main.Name {
+			values = append(values, latencies(r.Operations[i])...)
+		}
+	}
 	if v.plan.Endpoint.Resume && r.Handshakes > 0 {
 		add(figureResumed, "%", "higher", 100*ratio(r.Resumed, r.Handshakes))
 	}
@@ -95,25 +102,13 @@ func valuesOf(v *view) []value {
 	return values
 }
 
-// principal parts the operation that a kind of scenario is about from the others. load
-// calls it like the kind, or wake; where there is none such, all are.
-func principal(kind string, operations []load.Operation) (main, others []load.Operation) {
-	i := slices.IndexFunc(operations, func(o load.Operation) bool { return o.Name == kind || o.Name == operationWake })
-	if i < 0 {
-		return operations, nil
+// latencies are the percentiles of an operation.
+func latencies(o load.Operation) (values []value) {
+	if o.Latency.Count() == 0 {
+		return nil
 	}
-	return operations[i : i+1], slices.Concat(operations[:i], operations[i+1:])
-}
-
-// latencies are the percentiles of operations.
-func latencies(operations []load.Operation) (values []value) {
-	for _, o := range operations {
-		if o.Latency.Count() == 0 {
-			continue
-		}
-		for _, q := range quantiles {
-			values = append(values, value{latencyFigure(o.Name, q.name), "ms", "lower", milliseconds(q.of(o.Latency))})
-		}
+	for _, q := range quantiles {
+		values = append(values, value{latencyFigure(o.Name, q.name), "ms", "lower", milliseconds(q.of(o.Latency))})
 	}
 	return values
 }
@@ -127,33 +122,27 @@ func outside(r load.Result) (n uint64) {
 	return n
 }
 
-// budgets are the shares done within a background sync's time, of the operation that
-// is the sync: wake. Where there is none, of all. What failed was not done in time.
+// budgets are the shares of all that was scheduled that were done within a background
+// sync's time. They are counted in the rows that operations are called by, which are
+// those with a slip: what fell due, and not its further steps. Such a row may be of a
+// first step only (setup), whose time says nothing if the operation failed after it: so
+// no more was done in time than was done.
 func budgets(r load.Result) []value {
-	var in10, in30, all uint64
-	for _, o := range r.Operations {
-		if o.Name == operationWake || o.Name == load.Morning {
-			return shares(o.Within10s, o.Within30s, r.Scheduled)
-		}
-		in10 += o.Within10s
-		in30 += o.Within30s
-		all += o.Latency.Count()
-	}
-	return shares(in10, in30, all+r.Failed)
-}
-
-func shares(in10, in30, all uint64) []value {
-	if all == 0 {
+	if r.Scheduled == 0 {
 		return nil
 	}
+	var in10, in30 uint64
+	for _, o := range r.Operations {
+		if o.Slip.Count() > 0 {
+			in10 += o.Within10s
+			in30 += o.Within30s
+		}
+	}
 	return []value{
-		{figureWithin10, "%", "higher", 100 * ratio(in10, all)},
-		{figureWithin30, "%", "higher", 100 * ratio(in30, all)},
+		{figureWithin10, "%", "higher", 100 * ratio(min(in10, r.Done), r.Scheduled)},
+		{figureWithin30, "%", "higher", 100 * ratio(min(in30, r.Done), r.Scheduled)},
 	}
 }
-
-// operationWake is load's word for a device that was woken, until its last byte.
-const operationWake = "wake"
 
 // wire is what the clients' interfaces carried within sustain.
 func wire(v *view) []value {

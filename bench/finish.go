@@ -87,7 +87,7 @@ func (r *run) conclude(drifts []drift) {
 		}
 		r.countVoid(e)
 	}
-	if says, evidence := clocksMoved(&view{drifts: drifts}); says != "" {
+	if says, evidence := clocksMoved(drifts); says != "" {
 		p.Void = append(p.Void, report.Cause{What: "clocks", Says: says, Evidence: evidence})
 	}
 }

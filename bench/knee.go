@@ -2,7 +2,9 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"time"
 
 	"github.com/sallyport/sallyport/bench/report"
 )
@@ -19,6 +21,26 @@ const (
 type attempt struct {
 	missed string // the objective that was missed; empty if all were met
 	void   string
+	// p50 and p99 are of the operation that the scenario is about; 0 if nothing was done.
+	p50, p99 time.Duration
+}
+
+// attemptOf holds a round against the objectives. One in which everything failed misses
+// them, whatever they are about: it has no latency that could be too long.
+func attemptOf(v *view, objectives *Objectives) attempt {
+	var a attempt
+	r := v.result
+	if main := report.Principal(v.plan.Scenario.Kind, r.Operations); main != nil {
+		a.p50, a.p99 = main.Latency.Quantile(0.50), main.Latency.Quantile(0.99)
+	}
+	if r.Done == 0 && r.Failed > 0 {
+		a.missed = fmt.Sprintf("all of %d operations failed", r.Failed)
+		return a
+	}
+	endpoint := v.plan.Endpoint.Name
+	figures := figuresOf([]string{endpoint}, []valued{{endpoint: endpoint, values: valuesOf(v)}})
+	a.missed = missed(objectives.judge(endpoint, figures))
+	return a
 }
 
 // searchKnee looks for the highest load within the objectives: it doubles from start
@@ -31,7 +53,7 @@ func searchKnee(ctx context.Context, start float64, whole bool, try func(context
 		if err != nil {
 			return knee, err
 		}
-		t := report.Try{Load: at, Met: a.missed == "" && a.void == "", Reason: a.missed}
+		t := report.Try{Load: at, Met: a.missed == "" && a.void == "", Reason: a.missed, P50: a.p50, P99: a.p99}
 		if a.void != "" {
 			t.Reason = "void, and the search ends here: " + a.void
 			knee.Tries = append(knee.Tries, t)

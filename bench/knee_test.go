@@ -3,7 +3,11 @@ package bench
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/sallyport/sallyport/bench/report"
 )
 
 // A queue's answer to load: fine until its capacity, and not beyond.
@@ -67,5 +71,33 @@ func TestKneeEndsWhenVoid(t *testing.T) {
 	broken := errors.New("gone")
 	if _, err := searchKnee(t.Context(), 1, false, func(context.Context, float64) (attempt, error) { return attempt{}, broken }); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A load under which everything fails has no latency, and is not held for all that; a
+// load that is held has the latencies that the curve is drawn of.
+func TestKneeOfFailures(t *testing.T) {
+	for _, text := range []string{"latency: {p99: 2s}", "gateway_cpu: 6"} {
+		o, err := ReadObjectives(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		knee, err := searchKnee(t.Context(), 100, false, func(_ context.Context, load float64) (attempt, error) {
+			v := calmView()
+			if load > 100 {
+				v.result.Done, v.result.Failed, v.result.Operations = 0, 1000, nil
+			}
+			return attemptOf(v, o), nil
+		})
+		if err != nil || knee.Load != 100 || knee.Above == 0 {
+			t.Fatalf("%s: %+v, %v", text, knee, err)
+		}
+		held, failed := knee.Tries[0], knee.Tries[1]
+		if !held.Met || held.P50.Round(time.Millisecond) != 10*time.Millisecond || held.P99.Round(time.Millisecond) != 10*time.Millisecond {
+			t.Errorf("%s: %+v", text, held)
+		}
+		if want := (report.Try{Load: 200, Reason: "all of 1000 operations failed"}); failed != want {
+			t.Errorf("%s: %+v, want %+v", text, failed, want)
+		}
 	}
 }

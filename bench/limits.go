@@ -20,8 +20,8 @@ const (
 )
 
 // limits are the rules that find what kept a round from being better, the surest
-// first. The link and the gateway are findings; generator, sink, nic and clocks make
-// the round void as well (voids.go).
+// first. The link and the gateway are findings; generator, sink and nic make the
+// round void as well (voids.go).
 var limits = []struct {
 	resource string
 	rule     func(*view) (says string, evidence []string)

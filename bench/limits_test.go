@@ -107,7 +107,7 @@ var verdicts = map[string]struct {
 	}, "", "schedule"},
 	"slip behind a slow endpoint": {func(v *view) {
 		v.result.Operations[0].Slip = repeated(1000, 6*time.Millisecond)
-		v.result.Seconds = []load.Second{{InFlight: 1000}}
+		v.result.Full = 1
 	}, "", "unknown"},
 	"not begun": {func(v *view) {
 		v.result.Unstarted, v.result.Failed, v.result.Done = 11, 11, 989
@@ -153,9 +153,6 @@ var verdicts = map[string]struct {
 	"dropped at the gateway": {func(v *view) {
 		v.gateway.samples[0].Interfaces[0].RXMissed = 1000
 	}, "", "schedule"},
-
-	"clock moved":        {func(v *view) { v.drifts = []drift{{"sink", 150 * time.Millisecond}} }, "clocks", "clocks"},
-	"clock moved little": {func(v *view) { v.drifts = []drift{{"sink", 50 * time.Millisecond}} }, "", "schedule"},
 
 	"shaped link": {func(v *view) {
 		v.clients[0].each(func(s *evidence.Sample) {
@@ -238,6 +235,18 @@ func TestSamplesWithin(t *testing.T) {
 	in := within(samples, at.Add(2400*time.Millisecond), at.Add(5600*time.Millisecond))
 	if len(in) != 4 || !in[0].At.Equal(at.Add(3*time.Second)) {
 		t.Errorf("%d samples, the first of %v", len(in), in[0].At)
+	}
+}
+
+// A clock that moved by a little is only marked.
+func TestClocksMoved(t *testing.T) {
+	if says, evidence := clocksMoved([]drift{{"client 1", 50 * time.Millisecond}}); says != "" || evidence != nil {
+		t.Errorf("50 ms: %s %q", says, evidence)
+	}
+	r := &run{report: new(report.Report)}
+	r.conclude([]drift{{"client 1", 50 * time.Millisecond}, {"sink", 150 * time.Millisecond}})
+	if len(r.report.Void) != 1 || r.report.Void[0].What != "clocks" || len(r.report.Void[0].Evidence) != 1 || !strings.HasPrefix(r.report.Void[0].Evidence[0], "sink:") {
+		t.Errorf("150 ms: %+v", r.report.Void)
 	}
 }
 

@@ -54,6 +54,31 @@ func TestObjectives(t *testing.T) {
 	}
 }
 
+// An objective of every operation's latency is missed where nothing has a latency, and
+// has nothing to say where each operation has an objective of its own.
+func TestObjectivesOfNothing(t *testing.T) {
+	for _, c := range []struct {
+		text, figure string
+		want         map[string]bool
+	}{
+		{"latency: {p99: 2s}", figureFailures, map[string]bool{"p99 ≤ 2s, which was not measured": false}},
+		{"latency: {p99: 2s}", "wake p50", map[string]bool{"p99 ≤ 2s, which was not measured": false}},
+		{"latency: {p99: 2s}\noperations: {wake: {p99: 8s}}", "wake p99", map[string]bool{"wake p99 ≤ 8s": true}},
+	} {
+		o, err := ReadObjectives(strings.NewReader(c.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(map[string]bool)
+		for _, v := range o.judge("ours", []report.Figure{{Endpoint: "ours", Name: c.figure, Median: 1}}) {
+			got[v.Objective] = v.Met
+		}
+		if !equal(got, c.want) {
+			t.Errorf("%s of %s: %v, want %v", c.text, c.figure, got, c.want)
+		}
+	}
+}
+
 func TestObjectivesRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"latency: {p99: 2s}\nfailure: 1%":    `line 2: there is no objective "failure"; did you mean failures?`,

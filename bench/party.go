@@ -26,7 +26,7 @@ type party struct {
 	mu      sync.Mutex // guards the rest
 	next    uint64
 	pending map[uint64]*pending
-	samples []evidence.Sample // by our clock
+	samples []evidence.Sample // by the party's own clock, as reports have them
 	gone    error             // set once, when the link has ended
 }
 
@@ -164,7 +164,6 @@ func (p *party) event(m message) error {
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		s.At = p.clock.ours(s.At)
 		p.samples = append(p.samples, s)
 	case eventSecond:
 		var s load.Second
@@ -274,7 +273,7 @@ func (p *party) run(ctx context.Context, plan load.Plan, second func(load.Second
 	return done, err
 }
 
-// taken are the samples until now.
+// taken are the samples until now, by the party's own clock.
 func (p *party) taken() []evidence.Sample {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -114,7 +114,8 @@ func (r *run) account(ctx context.Context, from, to time.Time) (exchange.Account
 // see adds the hosts to a view, as they were between two moments.
 func (r *run) see(v *view, from, to time.Time) {
 	look := func(m *member) seen {
-		return seen{m.party.role, m.host, within(m.party.taken(), from, to), m.party.hello.Addresses}
+		c := m.party.clock
+		return seen{m.party.role, m.host, within(m.party.taken(), c.theirs(from), c.theirs(to)), m.party.hello.Addresses}
 	}
 	v.sink = look(r.cast.sink)
 	for _, c := range r.cast.clients {

@@ -162,13 +162,11 @@ func (r *run) knees(ctx context.Context) (held float64, err error) {
 			if err != nil {
 				return attempt{}, err
 			}
-			a := attempt{}
+			a := attemptOf(v, r.Objectives)
 			if len(round.Void) > 0 {
 				a.void = round.Void[0].Says
 				r.mark(fmt.Sprintf("the search for the knee of %s ended at %.4g %s, where the try was void: %s", e.Name, at, unit, a.void))
 			}
-			figures := figuresOf([]string{e.Name}, []valued{{endpoint: e.Name, values: valuesOf(v)}})
-			a.missed = missed(r.Objectives.judge(e.Name, figures))
 			return a, nil
 		})
 		knee.Endpoint, knee.Unit = e.Name, unit

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sallyport/sallyport/bench/evidence"
 	"github.com/sallyport/sallyport/bench/load"
+	"github.com/sallyport/sallyport/bench/report"
 )
 
 // patientPlan is a plan that passes its check.
@@ -92,12 +93,52 @@ func TestRunAndBreakOff(t *testing.T) {
 			t.Errorf("the load ended with %v", err)
 		}
 		samples := p.taken()
-		if len(samples) < 10 || samples[0].At.Sub(begin).Abs() > 5*time.Second {
+		if len(samples) < 10 || samples[0].At.Sub(begin.Add(5*time.Minute)).Abs() > 5*time.Second {
 			t.Errorf("%d samples, the first at %v", len(samples), samples[0].At)
 		}
 		p.link.close()
 		<-served
 	})
+}
+
+// Samples come by the clock of their host. However wrong it is, they belong to the same
+// rounds, in figures and on the page.
+func TestSamplesOfAnotherClock(t *testing.T) {
+	curves := func(offset time.Duration) int {
+		began := time.Date(2026, 11, 22, 22, 45, 1, 0, time.UTC)
+		p := newParty("gateway", "far:7400", nil)
+		p.clock.offset = offset
+		host := calm("far", roleGateway, 1)
+		for i, s := range host.samples {
+			s.At = began.Add(offset + time.Duration(i+1)*time.Second)
+			body, err := pack(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.event(message{Event: eventSample, Body: body}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m := &member{party: p, host: host.host}
+		v := calmView()
+		r := &run{cast: cast{all: []*member{m}, clients: []*member{m}, sink: m}, report: &report.Report{Format: report.Format, ID: "1", Began: began, Ended: began.Add(time.Minute),
+			Endpoints: []string{"ours"}, Plan: v.plan, Rounds: []report.Round{{Number: 1, Endpoint: "ours", Began: began, Sustain: began,
+				Ended: began.Add(11 * time.Second), Result: v.result}}}}
+		v.clients = nil
+		if r.see(v, began, began.Add(10*time.Second)); len(v.sink.samples) != len(host.samples) {
+			t.Errorf("%v ahead, %d of %d samples belong to the round", offset, len(v.sink.samples), len(host.samples))
+		}
+		r.hosts()
+		var page strings.Builder
+		if err := r.report.WritePage(&page); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(page.String(), "<svg")
+	}
+	right, wrong := curves(0), curves(5*time.Minute)
+	if right == 0 || wrong != right {
+		t.Errorf("%d curves of a host whose clock is right, %d of one that is 5 minutes ahead", right, wrong)
+	}
 }
 
 // A coordinator that stops, without a word, leaves nothing behind.

@@ -28,10 +28,9 @@ type view struct {
 	gateway *seen // nil if nobody watched it
 	// rssBefore is the gateway's memory ahead of its first round, KiB; 0 if unknown.
 	rssBefore int64
-	// drifts are clocks that moved within the run.
-	drifts []drift
 }
 
+// drift is a clock that moved within the run.
 type drift struct {
 	host string
 	by   time.Duration

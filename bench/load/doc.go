@@ -18,7 +18,8 @@
 // (coordinated omission). Slip is the generator's own share: if it is not small
 // beside the latency, the run says more about the generator than about the gateway.
 // What waits for MaxInFlight is slip. What waits for one of the tunnels that are held
-// is not: the generator was ready, and all of them were busy.
+// is not: the generator was ready, and all of them were busy. Nor is what a device
+// waits for that is due, and whose tunnel is not there yet, or is just being lost.
 //
 // Some things are closed loops by nature. Bulk moves as much as goes through, so its
 // figure is throughput, and its latencies compare with nothing. A device polls again

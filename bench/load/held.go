@@ -41,7 +41,7 @@ func (c *client) idle(ctx context.Context) {
 		if t == nil {
 			return
 		}
-		at := moments[k]
+		at, free := moments[k], time.Now() // free after at, if the tunnel was so long in coming
 		if err := t.watch(at); err != nil {
 			if ctx.Err() == nil {
 				c.rec.started("exchange", at, at)
@@ -50,7 +50,7 @@ func (c *client) idle(ctx context.Context) {
 			c.drop(ctx, t)
 			return
 		}
-		c.pacer.attempt(ctx, "exchange", k, at, func(ctx context.Context, _ uint64, at time.Time) error {
+		c.pacer.resume(ctx, "exchange", k, at, free, func(ctx context.Context, _ uint64, at time.Time) error {
 			_, err := c.step(t, "exchange", at, at, exchange.Ask{Up: s.UpBytes, Down: s.DownBytes})
 			return err
 		})

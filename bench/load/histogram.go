@@ -87,15 +87,7 @@ func (h Histogram) Above(d time.Duration) uint64 {
 	return n
 }
 
-// Min, Max and Mean are 0 for an empty histogram.
-func (h Histogram) Min() time.Duration {
-	if h.Count() == 0 {
-		return 0
-	}
-	return time.Duration(h.h.Min()) * time.Microsecond
-}
-
-// Max is the longest.
+// Max is the longest; 0 for an empty histogram, as Mean is.
 func (h Histogram) Max() time.Duration {
 	if h.Count() == 0 {
 		return 0

@@ -22,6 +22,34 @@ func Kinds() []string {
 	return []string{Setup, Idle, Bulk, Requests, Push, Storm, Morning, Revoke, Extender, Attachments, Day}
 }
 
+// Rows are the names that a result of that kind may have in its Operations, as the
+// package documentation has them; nil for an unknown kind.
+func Rows(kind string) []string {
+	switch kind {
+	case Setup:
+		return []string{"setup", "exchange"}
+	case Idle, Requests:
+		return []string{"exchange"}
+	case Bulk:
+		return []string{"transfer"}
+	case Push:
+		return []string{"poll", "setup"}
+	case Storm:
+		return []string{"wake", "poll", "setup", "sync", "fetch"}
+	case Morning:
+		return []string{"morning", "setup", "exchange"}
+	case Revoke:
+		return []string{"revoke"}
+	case Extender:
+		return []string{"subscribe", "event", "setup"}
+	case Attachments:
+		return []string{"attachment"}
+	case Day:
+		return []string{"poll", "sync", "attachment", "setup", "exchange"}
+	}
+	return nil
+}
+
 // uses says which fields of a Scenario a kind knows.
 type uses struct {
 	rate, devices, streams, within, heartbeat, warm, trigger, extender bool

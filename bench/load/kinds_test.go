@@ -95,6 +95,20 @@ func TestKinds(t *testing.T) {
 	})
 }
 
+// Every kind has rows, each with a name of its own.
+func TestRows(t *testing.T) {
+	t.Parallel()
+	for _, kind := range Kinds() {
+		rows := Rows(kind)
+		if slices.Sort(rows); len(rows) == 0 || len(slices.Compact(rows)) != len(rows) {
+			t.Errorf("%s: %q", kind, Rows(kind))
+		}
+	}
+	if rows := Rows("siesta"); rows != nil {
+		t.Errorf("an unknown kind has %q", rows)
+	}
+}
+
 // Bytes are those of the bodies, all of them and no others.
 func TestBytes(t *testing.T) {
 	t.Parallel()

@@ -20,6 +20,7 @@ func Merge(results ...Result) Result {
 		all.Failed += r.Failed
 		all.Unfinished += r.Unfinished
 		all.Unstarted += r.Unstarted
+		all.Full += r.Full
 		all.Up += r.Up
 		all.Down += r.Down
 		all.Held += r.Held

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -40,8 +41,8 @@ func TestNoCoordinatedOmission(t *testing.T) {
 		})
 		r := p.rec.take()
 		o := rowOf(r, "exchange")
-		if r.Done != 10_000 || o.Slip.Max() > time.Microsecond {
-			t.Errorf("%d done, slip %v", r.Done, o.Slip.Max())
+		if r.Done != 10_000 || r.Full != 0 || o.Slip.Max() > time.Microsecond {
+			t.Errorf("%d done, %d waited for others, slip %v", r.Done, r.Full, o.Slip.Max())
 		}
 		for _, tt := range []struct {
 			above time.Duration
@@ -78,6 +79,10 @@ func TestSlotsAreSlip(t *testing.T) {
 		// due after 795, still begin then; the one due at 795 may go either way.
 		if r.Scheduled != 100 || r.Done+r.Failed != 100 || r.Unstarted < 29 || r.Unstarted > 30 || r.Failed != r.Unstarted+1 {
 			t.Errorf("%d scheduled, %d done, %d failed, %d not begun", r.Scheduled, r.Done, r.Failed, r.Unstarted)
+		}
+		// All that never began waited, as did the first that then did; none before them.
+		if r.Full <= r.Unstarted || r.Full > 50 {
+			t.Errorf("%d waited for others, %d of them in vain", r.Full, r.Unstarted)
 		}
 		if r.Failures[Timeout] != r.Failed || o.Slip.Count() != r.Scheduled-r.Unstarted {
 			t.Errorf("%v, slip of %d", r.Failures, o.Slip.Count())
@@ -140,8 +145,8 @@ func TestStall(t *testing.T) {
 	p := w.plan("tls", w.tls(t), s)
 	const stall = 300 * time.Millisecond
 	stalled := make(chan struct{})
-	r, err := Run(t.Context(), p, Observer{Phase: func(phase string, _ time.Time) {
-		if phase == PhaseSustain {
+	r, err := Run(t.Context(), p, Observer{phase: func(phase string, _ time.Time) {
+		if phase == phaseSustain {
 			go func() {
 				defer close(stalled)
 				w.standStill()
@@ -162,6 +167,49 @@ func TestStall(t *testing.T) {
 	// With 10 tunnels a closed loop would have seen 10.
 	if p90 := rowOf(r, "exchange").Latency.Quantile(.9); p90 < stall/2 {
 		t.Errorf("p90 %v", p90)
+	}
+}
+
+// A gateway that leaves polls unanswered and then drops the tunnels makes the devices
+// late, not the generator: no slip, and all of it in the latency.
+func TestDroppedInTheWake(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := Scenario{Kind: Storm, Devices: 4, Warm: 1, Ramp: 200 * time.Millisecond, Within: 50 * time.Millisecond,
+		Sustain: 300 * time.Millisecond, UpBytes: 100, DownBytes: 100}
+	p := w.plan("tls", w.tls(t), s)
+	w.standStill()
+	time.AfterFunc(s.Ramp+s.Within+time.Second, func() {
+		w.cut(func(int) bool { return true })
+		w.goOn()
+	})
+	charged(t, run(t, p), "wake", 4)
+}
+
+// The same if the tunnel itself is what does not come in time.
+func TestOpenedTooLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := Scenario{Kind: Idle, Devices: 4, Ramp: 200 * time.Millisecond, Sustain: 300 * time.Millisecond, UpBytes: 100, DownBytes: 100}
+	open := make(chan struct{})
+	p := w.plan("tls", w.accept(t, w.listen(t), func(conn net.Conn) {
+		<-open
+		secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{w.identity}})
+		w.relay(secure)
+	}), s)
+	time.AfterFunc(s.Ramp+s.Sustain+time.Second, func() { close(open) })
+	charged(t, run(t, p), "exchange", 4)
+}
+
+// charged wants n operations that the gateway kept waiting for a second, about.
+func charged(t *testing.T, r Result, name string, n uint64) {
+	t.Helper()
+	o := rowOf(r, name)
+	if r.Done != n || o.Latency.Count() != n || o.Slip.Count() != n {
+		t.Fatalf("%d done, %v; %d latencies, %d slips", r.Done, r.Failures, o.Latency.Count(), o.Slip.Count())
+	}
+	if least := o.Latency.Quantile(0); least < 700*time.Millisecond || o.Slip.Max() > 400*time.Millisecond {
+		t.Errorf("latency from %v, slip to %v", least, o.Slip.Max())
 	}
 }
 

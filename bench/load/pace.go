@@ -67,6 +67,17 @@ func (p *pacer) attempt(ctx context.Context, name string, k uint64, at time.Time
 	p.finish(ctx, name, at, do(ctx, k, at))
 }
 
+// resume is attempt for a device that had to do with the gateway until free. If that
+// was later than at, the difference is the gateway's, and only the rest is slip.
+func (p *pacer) resume(ctx context.Context, name string, k uint64, at, free time.Time, do operation) {
+	slip := time.Since(at)
+	if free.After(at) {
+		slip = time.Since(free)
+	}
+	p.rec.started(name, at, at.Add(slip))
+	p.finish(ctx, name, at, do(ctx, k, at))
+}
+
 // finish records how what was started has ended.
 func (p *pacer) finish(ctx context.Context, name string, at time.Time, err error) {
 	switch {
@@ -86,6 +97,7 @@ func (p *pacer) slot(ctx context.Context, at time.Time) error {
 		return nil
 	default:
 	}
+	p.rec.full(at)
 	patience := time.NewTimer(time.Until(at.Add(p.patience)))
 	defer patience.Stop()
 	select {

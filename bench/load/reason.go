@@ -26,11 +26,6 @@ const (
 	Other       = "other"
 )
 
-// Reasons is the list.
-func Reasons() []string {
-	return []string{Refused, Ticket, TLS, Timeout, Reset, Ended, Garbled, Descriptors, Ports, Other}
-}
-
 // tlsError marks what a handshake reported.
 type tlsError struct{ err error }
 

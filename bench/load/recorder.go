@@ -163,6 +163,16 @@ func (r *recorder) unstarted(at time.Time) {
 	}
 }
 
+// full notes that what is due at at waits for MaxInFlight.
+func (r *recorder) full(at time.Time) {
+	if !r.counts(at) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Full++
+}
+
 // hold notes a tunnel that is there to be held. It says whether it stood when the
 // ramp ended, if it stands until then.
 func (r *recorder) hold() (early bool) {

@@ -9,7 +9,7 @@ type Result struct {
 	Scheduled uint64 `json:"scheduled"`
 	Done      uint64 `json:"done"`
 	Failed    uint64 `json:"failed"`
-	// Failures counts by reason, from a closed list (Reasons).
+	// Failures counts by reason, from a closed list (Refused to Other).
 	Failures map[string]uint64 `json:"failures,omitempty"`
 	// Outside counts the failures of what was scheduled in the ramps, tunnels that
 	// could not be opened to be held among them. They are in no other count.
@@ -19,6 +19,10 @@ type Result struct {
 	// Unstarted are those of Failed that the generator never got to begin: patience
 	// was over before MaxInFlight let them. They are timeouts.
 	Unstarted uint64 `json:"unstarted,omitempty"`
+	// Full is how often the generator had to wait with an operation that was due, since
+	// MaxInFlight others were under way. Whether they were is the gateway's doing, how
+	// many they may be the plan's: where there is slip as well, MaxInFlight was the limit.
+	Full uint64 `json:"full,omitempty"`
 	// Operations has one row per kind of operation: setup, exchange, poll, wake, ….
 	Operations []Operation `json:"operations"`
 	// Bytes of bodies within sustain, and how long that really took.

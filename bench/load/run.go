@@ -9,23 +9,23 @@ import (
 	"github.com/sallyport/sallyport/bench/exchange"
 )
 
-// The phases of a run, as an Observer is told of them.
+// The phases of a run.
 const (
-	PhaseRamp    = "ramp"
-	PhaseSustain = "sustain"
-	PhaseDown    = "down"
-	PhaseDrain   = "drain" // the schedule is over, something is still under way
-	PhaseDone    = "done"
+	phaseRamp    = "ramp"
+	phaseSustain = "sustain"
+	phaseDown    = "down"
+	phaseDrain   = "drain" // the schedule is over, something is still under way
+	phaseDone    = "done"
 )
 
-// Observer looks on. Both may be nil. They are called one at a time, and must be
-// quick: what they take is missing from the next second.
+// Observer looks on. Its functions may be nil. They are called one at a time, and must
+// be quick: what they take is missing from the next second.
 type Observer struct {
 	// Second is called as each second ends. Its Scheduled may grow later, if the
 	// generator was late; the result has the final figure.
 	Second func(Second)
-	// Phase is called when a phase begins, with its moment as planned.
-	Phase func(phase string, at time.Time)
+	// phase is called when a phase begins, with its moment as planned.
+	phase func(phase string, at time.Time)
 }
 
 // client is one run.
@@ -142,8 +142,8 @@ func (r *recorder) observe(o Observer, over <-chan struct{}) {
 		case <-over:
 			r.endSustain()
 			tellSecond(r.endSecond(i))
-			if o.Phase != nil {
-				o.Phase(PhaseDone, time.Now())
+			if o.phase != nil {
+				o.phase(phaseDone, time.Now())
 			}
 			return
 		}
@@ -153,8 +153,8 @@ func (r *recorder) observe(o Observer, over <-chan struct{}) {
 			continue
 		}
 		phases[0].enter()
-		if o.Phase != nil {
-			o.Phase(phases[0].name, phases[0].at)
+		if o.phase != nil {
+			o.phase(phases[0].name, phases[0].at)
 		}
 		phases = phases[1:]
 	}
@@ -171,12 +171,12 @@ func (r *recorder) phases() []phase {
 	nothing := func() {}
 	var all []phase
 	if r.sustain.After(r.begin) {
-		all = append(all, phase{PhaseRamp, r.begin, nothing})
+		all = append(all, phase{phaseRamp, r.begin, nothing})
 	}
-	all = append(all, phase{PhaseSustain, r.sustain, r.beginSustain})
-	last := phase{PhaseDrain, r.end, r.endSustain}
+	all = append(all, phase{phaseSustain, r.sustain, r.beginSustain})
+	last := phase{phaseDrain, r.end, r.endSustain}
 	if r.end.After(r.down) {
-		all = append(all, phase{PhaseDown, r.down, r.endSustain})
+		all = append(all, phase{phaseDown, r.down, r.endSustain})
 		last.enter = nothing
 	}
 	return append(all, last)

@@ -28,8 +28,8 @@ func TestPartialResult(t *testing.T) {
 			p := w.plan("socks", gateway, s)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			r, err := Run(ctx, p, Observer{Phase: func(phase string, _ time.Time) {
-				if phase == PhaseSustain {
+			r, err := Run(ctx, p, Observer{phase: func(phase string, _ time.Time) {
+				if phase == phaseSustain {
 					time.AfterFunc(50*time.Millisecond, cancel)
 				}
 			}})
@@ -63,14 +63,14 @@ func TestObserver(t *testing.T) {
 	var phases []string
 	var seconds []Second
 	r, err := Run(t.Context(), p, Observer{
-		Phase:  func(phase string, _ time.Time) { phases = append(phases, phase) },
+		phase:  func(phase string, _ time.Time) { phases = append(phases, phase) },
 		Second: func(s Second) { seconds = append(seconds, s) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{PhaseRamp, PhaseSustain, PhaseDown, PhaseDrain, PhaseDone}
-	if !slices.Equal(phases, want) && !slices.Equal(phases, slices.DeleteFunc(slices.Clone(want), func(s string) bool { return s == PhaseDrain })) {
+	want := []string{phaseRamp, phaseSustain, phaseDown, phaseDrain, phaseDone}
+	if !slices.Equal(phases, want) && !slices.Equal(phases, slices.DeleteFunc(slices.Clone(want), func(s string) bool { return s == phaseDrain })) {
 		t.Errorf("%v", phases)
 	}
 	var done uint64
@@ -93,11 +93,11 @@ func TestDied(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := Scenario{Kind: Idle, Devices: 4, Ramp: 300 * time.Millisecond, Sustain: 1500 * time.Millisecond, UpBytes: 1, DownBytes: 1}
-	r, err := Run(t.Context(), w.plan("tls", w.tls(t), s), Observer{Phase: func(phase string, _ time.Time) {
-		for phase == PhaseSustain && w.account().Open < 4 {
+	r, err := Run(t.Context(), w.plan("tls", w.tls(t), s), Observer{phase: func(phase string, _ time.Time) {
+		for phase == phaseSustain && w.account().Open < 4 {
 			runtime.Gosched() // the last may be late
 		}
-		if phase == PhaseSustain {
+		if phase == phaseSustain {
 			w.cut(func(int) bool { return true })
 		}
 	}})
@@ -129,8 +129,8 @@ func TestPollsGoOn(t *testing.T) {
 	w := newWorld(t)
 	s := Scenario{Kind: Push, Devices: 4, Ramp: 300 * time.Millisecond, Sustain: 2500 * time.Millisecond,
 		Heartbeat: [2]time.Duration{200 * time.Millisecond, 300 * time.Millisecond}}
-	r, err := Run(t.Context(), w.plan("tls", w.tls(t), s), Observer{Phase: func(phase string, _ time.Time) {
-		if phase == PhaseSustain {
+	r, err := Run(t.Context(), w.plan("tls", w.tls(t), s), Observer{phase: func(phase string, _ time.Time) {
+		if phase == phaseSustain {
 			w.cut(func(int) bool { return true })
 		}
 	}})
@@ -198,14 +198,14 @@ func TestMerge(t *testing.T) {
 		return h
 	}
 	at := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
-	a := Result{Scheduled: 3, Done: 2, Failed: 1, Failures: map[string]uint64{Reset: 1}, Up: 5, Down: 6, Sustain: 9 * time.Second, Held: 1,
+	a := Result{Scheduled: 3, Done: 2, Failed: 1, Full: 2, Failures: map[string]uint64{Reset: 1}, Up: 5, Down: 6, Sustain: 9 * time.Second, Held: 1,
 		Operations: []Operation{{Name: "setup", Latency: sample(1, 2), Slip: sample(1, 1, 1), Within10s: 2, Within30s: 2}},
 		Seconds:    []Second{{At: at, Scheduled: 3, Done: 2, InFlight: 1, P99: 2 * time.Millisecond}, {At: at.Add(time.Second), Failed: 1}}}
-	b := Result{Scheduled: 2, Done: 1, Unfinished: 1, Outside: map[string]uint64{TLS: 2}, Down: 4, Sustain: 10 * time.Second, Handshakes: 3, Resumed: 1,
+	b := Result{Scheduled: 2, Done: 1, Unfinished: 1, Full: 1, Outside: map[string]uint64{TLS: 2}, Down: 4, Sustain: 10 * time.Second, Handshakes: 3, Resumed: 1,
 		Operations: []Operation{{Name: "setup", Latency: sample(30), GaveUp: sample(9, 9), Within10s: 1, Within30s: 1}, {Name: "exchange", Latency: sample(4)}},
 		Seconds:    []Second{{At: at.Add(5 * time.Minute), Scheduled: 2, Done: 1, InFlight: 2, P99: 3 * time.Millisecond, Slip: 4}}}
 	m := Merge(a, b)
-	if m.Scheduled != 5 || m.Done != 3 || m.Failed != 1 || m.Unfinished != 1 || m.Failures[Reset] != 1 || m.Outside[TLS] != 2 || m.Up != 5 ||
+	if m.Scheduled != 5 || m.Done != 3 || m.Failed != 1 || m.Unfinished != 1 || m.Full != 3 || m.Failures[Reset] != 1 || m.Outside[TLS] != 2 || m.Up != 5 ||
 		m.Down != 10 || m.Sustain != 10*time.Second || m.Held != 1 || m.Handshakes != 3 || m.Resumed != 1 {
 		t.Errorf("%+v", m)
 	}

@@ -82,8 +82,9 @@ func (c *client) wakeWarm(ctx context.Context, k uint64, t *tunnel, at time.Time
 		t, late = c.awaitWake(ctx, t, at)
 	}
 	if t == nil {
+		free := time.Now() // after at, if the tunnel ended while its answer was due
 		if waitUntil(ctx, at) == nil {
-			c.pacer.attempt(ctx, "wake", k, at, c.wakeCold)
+			c.pacer.resume(ctx, "wake", k, at, free, c.wakeCold)
 		}
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -272,7 +273,8 @@ func together(n int, f func(i int)) {
 	all.Wait()
 }
 
-// run runs a plan that must not end with an error.
+// run runs a plan that must not end with an error. Whatever is run has the rows that
+// its kind has, and no others.
 func run(t testing.TB, p Plan) Result {
 	t.Helper()
 	r, err := Run(t.Context(), p, Observer{})
@@ -281,6 +283,11 @@ func run(t testing.TB, p Plan) Result {
 	}
 	if r.Scheduled != r.Done+r.Failed+r.Unfinished+r.Lived {
 		t.Errorf("%d scheduled, but %d done, %d failed, %d unfinished, %d lived", r.Scheduled, r.Done, r.Failed, r.Unfinished, r.Lived)
+	}
+	for _, o := range r.Operations {
+		if !slices.Contains(Rows(p.Scenario.Kind), o.Name) {
+			t.Errorf("%s has a row %q", p.Scenario.Kind, o.Name)
+		}
 	}
 	return r
 }

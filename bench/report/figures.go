@@ -12,7 +12,41 @@ type figureTable struct {
 	Heads []string
 	// Ratios is how many of the heads, from the right, are ratios.
 	Ratios int
-	Rows   []figureRow
+	// Rows are those of what the scenario is about, then those of its other operations,
+	// most of which are steps of the first: so many, from the bottom, are Further.
+	Rows    []figureRow
+	Further int
+}
+
+// column is a head with the tone of its endpoint; −1 is a ratio.
+type column struct {
+	Name string
+	Tone int
+}
+
+// Columns are the heads.
+func (t figureTable) Columns() []column {
+	var all []column
+	for i, name := range t.Heads {
+		tone := -1
+		if i < len(t.Heads)-t.Ratios {
+			tone, _ = endpointTone(i)
+		}
+		all = append(all, column{name, tone})
+	}
+	return all
+}
+
+// part cuts the table in two. A scenario that is about nothing that was done has all
+// its rows in the first.
+func (t figureTable) part() (main, further figureTable) {
+	main, further = t, t
+	if cut := len(t.Rows) - t.Further; cut > 0 {
+		main.Rows, further.Rows = t.Rows[:cut], t.Rows[cut:]
+	} else {
+		further.Rows = nil
+	}
+	return main, further
 }
 
 type figureRow struct {
@@ -55,7 +89,7 @@ func (r *Report) figureTable() figureTable {
 			t.Rows = append(t.Rows, r.figureRow(f, pairs))
 		}
 	}
-	t.Rows = append(t.Rows, last...)
+	t.Rows, t.Further = append(t.Rows, last...), len(last)
 	return t
 }
 

@@ -33,13 +33,13 @@ func (r *Report) latencies(outcomes []outcome) []latency {
 	seen := make(map[string]bool)
 	for i := range outcomes {
 		o := &outcomes[i]
-		if p := Principal(r.Plan.Scenario.Kind, o.Operations); p != nil && !seen[p.Name] {
+		if p := Principal(r.Plan.Scenario.Kind, o.Total.Operations); p != nil && !seen[p.Name] {
 			seen[p.Name] = true
 			names = append(names, p.Name)
 		}
 	}
 	for i := range outcomes {
-		for _, op := range outcomes[i].Operations {
+		for _, op := range outcomes[i].Total.Operations {
 			if !seen[op.Name] && op.Latency.Count() > 0 {
 				seen[op.Name] = true
 				names = append(names, op.Name)
@@ -62,11 +62,11 @@ func (r *Report) latency(name string, outcomes []outcome) latency {
 		Y:      chart.Axis{Scale: chart.Log, Format: tickOf("ms")},
 	}
 	for i := range outcomes {
-		if p := Principal(r.Plan.Scenario.Kind, outcomes[i].Operations); p != nil && p.Name == name {
+		if p := Principal(r.Plan.Scenario.Kind, outcomes[i].Total.Operations); p != nil && p.Name == name {
 			c.Rules = r.budgets()
 		}
-		for j := range outcomes[i].Operations {
-			op := &outcomes[i].Operations[j]
+		for j := range outcomes[i].Total.Operations {
+			op := &outcomes[i].Total.Operations[j]
 			if op.Name != name || op.Latency.Count() == 0 {
 				continue
 			}

@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/sallyport/sallyport/bench/load"
@@ -15,9 +14,8 @@ type outcome struct {
 	Load     float64
 	Rounds   []*Round
 	// Counts is true if these rounds count; else they are shown for want of better ones.
-	Counts     bool
-	Total      load.Result // sums; Seconds and Sustain are left out
-	Operations []load.Operation
+	Counts bool
+	Total  load.Result // sums; Seconds and Sustain are left out
 }
 
 // outcomes has one for each endpoint, in the report's order.
@@ -26,10 +24,16 @@ func (r *Report) outcomes() []outcome {
 	for i, name := range r.Endpoints {
 		o := outcome{Endpoint: name, Tone: i}
 		o.Rounds, o.Counts = r.shown(name)
+		var results []load.Result
 		for _, round := range o.Rounds {
 			o.Load = round.Load
-			o.add(&round.Result)
+			result := round.Result
+			// Merge is for clients that ran at the same time. Rounds took turns: their
+			// seconds do not add up, and the longest sustain is nobody's.
+			result.Seconds, result.Sustain = nil, 0
+			results = append(results, result)
 		}
+		o.Total = load.Merge(results...)
 		out[i] = o
 	}
 	return out
@@ -66,51 +70,6 @@ func (r *Report) shown(endpoint string) (rounds []*Round, counts bool) {
 		return valid, true
 	}
 	return rounds, false
-}
-
-func (o *outcome) add(result *load.Result) {
-	t := &o.Total
-	t.Scheduled += result.Scheduled
-	t.Done += result.Done
-	t.Failed += result.Failed
-	t.Unfinished += result.Unfinished
-	t.Up += result.Up
-	t.Down += result.Down
-	t.Held += result.Held
-	t.Died += result.Died
-	t.Lived += result.Lived
-	t.Unstarted += result.Unstarted
-	t.Handshakes += result.Handshakes
-	t.Resumed += result.Resumed
-	t.Failures = sum(t.Failures, result.Failures)
-	t.Outside = sum(t.Outside, result.Outside)
-	for i := range result.Operations {
-		o.merge(&result.Operations[i])
-	}
-}
-
-func sum(into, counts map[string]uint64) map[string]uint64 {
-	for reason, n := range counts {
-		if into == nil {
-			into = make(map[string]uint64)
-		}
-		into[reason] += n
-	}
-	return into
-}
-
-func (o *outcome) merge(op *load.Operation) {
-	i := slices.IndexFunc(o.Operations, func(known load.Operation) bool { return known.Name == op.Name })
-	if i < 0 {
-		i = len(o.Operations)
-		o.Operations = append(o.Operations, load.Operation{Name: op.Name})
-	}
-	sum := &o.Operations[i]
-	sum.Latency.Merge(op.Latency)
-	sum.Service.Merge(op.Service)
-	sum.Slip.Merge(op.Slip)
-	sum.Within10s += op.Within10s
-	sum.Within30s += op.Within30s
 }
 
 // principals are the operations that a kind of scenario is about, by preference.

@@ -48,8 +48,7 @@ type page struct {
 	Objectives             []objective
 	Confidence             string
 	Doubtful               bool // too few rounds
-	Figures                figureTable
-	Strips                 []template.HTML // one for each row of the figures
+	Figures, Further       figureTable
 	Latencies              []latency
 	Courses                []*multiple
 	Machines               []machine
@@ -118,7 +117,6 @@ func (r *Report) page() page {
 		Verdict:    r.verdict(outcomes),
 		Confidence: r.confidence(),
 		Doubtful:   r.most() < Enough,
-		Figures:    r.figureTable(),
 		Latencies:  r.latencies(outcomes),
 		Courses:    r.courses(outcomes),
 		Machines:   r.machines(outcomes),
@@ -131,15 +129,13 @@ func (r *Report) page() page {
 		Hosts:      r.hosts(),
 		Single:     len(outcomes) == 1,
 	}
+	p.Figures, p.Further = r.figureTable().part()
 	for i, name := range r.Endpoints {
 		tone, dash := endpointTone(i)
 		p.Endpoints = append(p.Endpoints, key{Name: plain(name), Tone: tone, Dash: dash})
 	}
 	for _, c := range r.Void {
 		p.Void = append(p.Void, cause{What: plain(c.What), Says: plain(c.Says), Evidence: plainAll(c.Evidence)})
-	}
-	for _, row := range p.Figures.Rows {
-		p.Strips = append(p.Strips, row.strip())
 	}
 	r.conclude(&p)
 	return p
@@ -179,7 +175,8 @@ func resource(name string) string {
 	return plain(name)
 }
 
-func (row *figureRow) strip() template.HTML {
+// Strip shows the rounds one by one.
+func (row figureRow) Strip() template.HTML {
 	s := chart.Strip{Title: row.Name + ", round by round"}
 	for i, f := range row.Figures {
 		if f != nil {

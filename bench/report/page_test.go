@@ -147,7 +147,7 @@ func walk(t *testing.T, page string) {
 // elements and attrs are all that a page is made of.
 var (
 	elements = strings.Fields(`html head meta title style body main header section nav div p h1 h2 h3 h4 ul li dl dt dd table thead tbody tr th td
-		figure figcaption small strong b i a span br pre svg path line rect circle text`)
+		figure figcaption details summary small strong b i a span br pre svg path line rect circle text`)
 	attrs = strings.Fields(`lang charset http-equiv content name class id role href scope colspan tabindex aria-label
 		viewbox d x y x1 y1 x2 y2 cx cy r width height text-anchor`)
 )
@@ -201,6 +201,25 @@ func TestPolicyNamesTheStyle(t *testing.T) {
 			if strings.Contains(style, fetch) {
 				t.Errorf("the style sheet has %s", fetch)
 			}
+		}
+	}
+}
+
+// TestStepsAreFolded: what the scenario is about is seen at once, the figures of its
+// steps when they are asked for, and none of them is lost.
+func TestStepsAreFolded(t *testing.T) {
+	figures, rest, found := strings.Cut(pagesOf(t)["storm"], "<details>")
+	folded, _, closed := strings.Cut(rest, "</details>")
+	if !found || !closed || !strings.Contains(folded, "<summary>") {
+		t.Fatal("nothing is folded")
+	}
+	for _, f := range madeStorm().Figures {
+		row, in, out := `<th scope="row">`+f.Name+"<", figures, folded
+		if f.Name == "setup p99" {
+			in, out = out, in
+		}
+		if !strings.Contains(in, row) || strings.Contains(out, row) {
+			t.Errorf("%q is not where it belongs", f.Name)
 		}
 	}
 }

@@ -86,6 +86,10 @@ type Figure struct {
 	Low      float64   `json:"low"`
 	High     float64   `json:"high"`
 	Better   string    `json:"better"` // lower, higher, or empty
+
+	// all is Rounds with those that showed no number in their places: NewRatio pairs by
+	// place. A figure that was read from JSON has none.
+	all []float64
 }
 
 // Ratio is the same figure of two endpoints, paired round by round.

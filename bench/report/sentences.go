@@ -115,7 +115,7 @@ func (o *outcome) achieved(kind string) string {
 		return fmt.Sprintf("held %s tunnels, of which %s in all rounds ended by themselves", held, count(t.Died))
 	}
 	says := fmt.Sprintf("served %s of %s", share(t.Done, t.Scheduled), plural(int64(min(t.Scheduled, 1<<62)), "operation"))
-	op := Principal(kind, o.Operations)
+	op := Principal(kind, o.Total.Operations)
 	if op == nil {
 		return says
 	}

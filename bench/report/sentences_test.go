@@ -78,6 +78,9 @@ func TestVoidRoundsAreLeftOut(t *testing.T) {
 	if o.Total.Scheduled != 100 || o.Total.Done != 100 || !o.Counts {
 		t.Errorf("%+v", o.Total)
 	}
+	if n := o.Total.Sustain; n != 0 {
+		t.Errorf("rounds that took turns sustained for %v", n)
+	}
 	if s := r.confidence(); !strings.Contains(s, "Of 3 rounds that were run, 1 is void.") {
 		t.Error(s)
 	}

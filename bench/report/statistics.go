@@ -15,16 +15,21 @@ const Enough = 5
 func NewFigure(endpoint, name, unit, better string, rounds []float64) Figure {
 	f := Figure{Endpoint: endpoint, Name: name, Unit: unit, Better: better, Rounds: finite(rounds)}
 	f.Low, f.Median, f.High = spread(f.Rounds)
+	f.all = slices.Clone(rounds)
 	return f
 }
 
 // NewRatio divides one figure by another, round by round: the nth of the one by the
-// nth of the other. A pair whose divisor is 0 is left out; a ratio of no pair at all
-// has Pairs 0 and says nothing.
+// nth of the other, as NewFigure was given them. A pair is left out if its divisor is 0
+// or one of its rounds showed no number; a ratio of no pair at all has Pairs 0 and says
+// nothing.
 func NewRatio(of, to Figure) Ratio {
 	var quotients []float64
-	for i := range min(len(of.Rounds), len(to.Rounds)) {
-		quotients = append(quotients, of.Rounds[i]/to.Rounds[i])
+	for i := range min(len(of.all), len(to.all)) {
+		// A number divided by an infinite one would be 0, which looks like one.
+		if len(finite([]float64{of.all[i], to.all[i]})) == 2 {
+			quotients = append(quotients, of.all[i]/to.all[i])
+		}
 	}
 	quotients = finite(quotients)
 	r := Ratio{Name: of.Name, Of: of.Endpoint, To: to.Endpoint, Pairs: len(quotients)}

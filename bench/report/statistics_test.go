@@ -56,6 +56,12 @@ func TestRatioIsPaired(t *testing.T) {
 	if r := NewRatio(of, NewFigure("b", "f", "ms", "lower", []float64{0, 0, 0})); r.Pairs != 0 || r.Median != 0 {
 		t.Errorf("divided by zero: %+v", r)
 	}
+	// A round without a number takes its partner with it, and shifts no other.
+	of = NewFigure("a", "f", "ms", "lower", []float64{nan(), 2, 30, 4})
+	to = NewFigure("b", "f", "ms", "lower", []float64{7, 20, math.Inf(1), 40})
+	if r := NewRatio(of, to); r.Pairs != 2 || r.Low != 0.1 || r.Median != 0.1 || r.High != 0.1 {
+		t.Errorf("rounds without numbers: %+v", r)
+	}
 }
 
 func TestConfidence(t *testing.T) {

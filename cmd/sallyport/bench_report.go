@@ -42,7 +42,7 @@ The page that --html writes is one file and needs no network.`,
 				return showDifference(out, page, benchreport.Diff(reports[0], reports[1]))
 			}
 			if page != "" {
-				return writeFile(page, reports[0].WritePage)
+				return writeFile(page, os.O_TRUNC, reports[0].WritePage)
 			}
 			return reports[0].WriteSummary(out, 0, isTerminal(out))
 		},
@@ -54,7 +54,7 @@ The page that --html writes is one file and needs no network.`,
 
 func showDifference(out io.Writer, page string, d *benchreport.Difference) error {
 	if page != "" {
-		return writeFile(page, d.WritePage)
+		return writeFile(page, os.O_TRUNC, d.WritePage)
 	}
 	return d.WriteText(out, 0, isTerminal(out))
 }

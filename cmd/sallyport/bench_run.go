@@ -230,15 +230,9 @@ func (f *benchRunFlags) run(ctx context.Context, cmd *cobra.Command, o bench.Opt
 	}
 	// The place for the report is made before the run: an hour's figures are not to be
 	// lost for want of it.
-	dir := f.out
-	if dir == "" {
-		dir = "bench-" + time.Now().UTC().Format("20060102T150405Z")
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	dir, err := f.folder()
+	if err != nil {
 		return usage(err)
-	}
-	if _, err := os.Lstat(filepath.Join(dir, recordName)); err == nil {
-		return usage(fmt.Errorf("%s holds a report already", dir))
 	}
 	shown, end := newBenchProgress(cmd.ErrOrStderr())
 	made, failed := bench.Run(ctx, o, shown)
@@ -257,7 +251,6 @@ func (f *benchRunFlags) run(ctx context.Context, cmd *cobra.Command, o bench.Opt
 		return errors.Join(failed, err)
 	}
 	stdout := cmd.OutOrStdout()
-	var err error
 	if f.asJSON {
 		err = made.WriteJSON(stdout)
 	} else {
@@ -268,6 +261,24 @@ func (f *benchRunFlags) run(ctx context.Context, cmd *cobra.Command, o bench.Opt
 		return err
 	}
 	return verdictOf(made)
+}
+
+// folder makes the one for the report, which must have none yet. One that has a name of
+// our making must be new: somebody else may have made it.
+func (f *benchRunFlags) folder() (string, error) {
+	if f.out == "" {
+		dir := "bench-" + time.Now().UTC().Format("20060102T150405Z")
+		return dir, os.Mkdir(dir, 0o700)
+	}
+	if err := os.MkdirAll(f.out, 0o700); err != nil {
+		return "", err
+	}
+	for _, name := range []string{recordName, pageName} {
+		if _, err := os.Lstat(filepath.Join(f.out, name)); err == nil {
+			return "", fmt.Errorf("%s holds a report already", f.out)
+		}
+	}
+	return f.out, nil
 }
 
 // verdictOf is the exit code: there are figures, they count, every objective is met, and
@@ -296,14 +307,15 @@ func servedNothing(r load.Result) bool {
 
 func writeReport(dir string, r *benchreport.Report) error {
 	return errors.Join(
-		writeFile(filepath.Join(dir, recordName), r.WriteJSON),
-		writeFile(filepath.Join(dir, pageName), r.WritePage),
+		writeFile(filepath.Join(dir, recordName), os.O_EXCL, r.WriteJSON),
+		writeFile(filepath.Join(dir, pageName), os.O_EXCL, r.WritePage),
 	)
 }
 
-// writeFile writes a file whole.
-func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+// writeFile writes a file whole: a new one and behind no link (os.O_EXCL), or over what
+// is there (os.O_TRUNC).
+func writeFile(path string, how int, write func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_CREATE|how|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
