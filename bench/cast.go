@@ -138,7 +138,7 @@ func (r *run) locate(ctx context.Context) error {
 		return fmt.Errorf("the sink at %s has no exchange service", r.Sink)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Errorf("the sink at %s: %w", r.Sink, errFrame)
+		return fmt.Errorf("the sink at %s: %w: its service: %w", r.Sink, errFrame, err)
 	}
 	r.direct = net.JoinHostPort(sinkHost, port)
 	if r.service = r.Service; r.service == "" {

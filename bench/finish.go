@@ -83,7 +83,8 @@ func (r *run) conclude(drifts []drift) {
 		p.Verdicts = append(p.Verdicts, r.Objectives.judge(e, p.Figures)...)
 		p.Limits = append(p.Limits, r.limit(e))
 		if g, watched := r.cast.gateways[e]; watched {
-			p.Sizing = append(p.Sizing, sizingOf(e, r.Scenario.Kind, p.Figures, len(g.member.host.Allowed), g.member.host.MemoryKiB)...)
+			s := seen{host: g.member.host, samples: g.member.party.taken()}
+			p.Sizing = append(p.Sizing, sizingOf(e, r.Scenario.Kind, p.Figures, s.mayUse(g.role), s.host.MemoryKiB)...)
 		}
 		r.countVoid(e)
 	}

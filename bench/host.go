@@ -207,12 +207,15 @@ func (s *session) run(id uint64, plan load.Plan) (any, error) {
 
 // watch samples the host every second until the session ends.
 func (s *session) watch(id uint64, w watched) error {
+	if len(w.Processes) > maxWatched {
+		return fmt.Errorf("%d processes are to be watched, where %d are the most", len(w.Processes), maxWatched)
+	}
 	s.mu.Lock()
 	before := s.watching
 	s.watching = true
 	s.mu.Unlock()
-	if before || len(w.Processes) > maxWatched {
-		return fmt.Errorf("a host is watched once, and at most %d of its processes", maxWatched)
+	if before {
+		return errors.New("this host is watched already")
 	}
 	for i := range w.Processes {
 		if w.Processes[i].PID == 0 { // this one

@@ -14,7 +14,7 @@ import (
 const (
 	fullQdisc      = 0.90 // of the rate that a queueing discipline holds to
 	fullLink       = 0.95 // of a physical interface's line rate
-	busyGateway    = 0.90 // of the cores of the gateway's host
+	busyGateway    = 0.90 // of the cores that the gateway may run on
 	refusing       = 0.01 // of the operations
 	servedSchedule = 0.99 // of what was scheduled
 )
@@ -93,7 +93,7 @@ func linkShaped(v *view) (string, []string) {
 func (s seen) qdisc(device string, q evidence.Qdisc) (bytes, overlimits, backlog uint64) {
 	for _, sample := range s.samples {
 		for _, t := range sample.Qdiscs {
-			if t.Interface == device && t.Kind == q.Kind && t.Handle == q.Handle {
+			if t.Interface == device && t.Kind == q.Kind && t.Handle == q.Handle && t.Parent == q.Parent {
 				bytes += t.Bytes
 				overlimits += t.Overlimits
 				backlog = max(backlog, t.Backlog)
@@ -123,13 +123,13 @@ func linkFull(v *view) (string, []string) {
 	return "", nil
 }
 
-// gatewayBusy holds the gateway's processor time against its host's.
+// gatewayBusy holds the gateway's processor time against the cores that it may run on.
 func gatewayBusy(v *view) (string, []string) {
 	if v.gateway == nil {
 		return "", nil
 	}
 	cores, _, known := v.gateway.process(roleGateway)
-	_, may := v.gateway.allowed()
+	may := v.gateway.mayUse(roleGateway)
 	if !known || may == 0 || cores < busyGateway*float64(may) {
 		return "", nil
 	}

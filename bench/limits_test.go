@@ -179,6 +179,17 @@ var verdicts = map[string]struct {
 	"gateway busy": {func(v *view) {
 		v.gateway.each(func(s *evidence.Sample) { s.Processes[0].Cores = 3.7 })
 	}, "", "gateway CPU"},
+	"gateway busy on the core that it has": {func(v *view) { // whatever the agent may use
+		v.gateway.each(func(s *evidence.Sample) { s.Processes[0].Cores, s.Processes[0].Allowed = 0.95, 1 })
+	}, "", "gateway CPU"},
+	"gateway with more cores than the agent": {func(v *view) {
+		v.gateway.host.Allowed = []int{0}
+		v.gateway.each(func(s *evidence.Sample) { s.Processes[0].Cores, s.Processes[0].Allowed = 1.5, 4 })
+	}, "", "schedule"},
+	"gateway of unknown affinity beside a pinned agent": {func(v *view) {
+		v.gateway.host.Allowed = []int{0}
+		v.gateway.each(func(s *evidence.Sample) { s.Processes[0].Cores = 1.5 })
+	}, "", "schedule"},
 	"tunnels refused in the ramp": {func(v *view) {
 		v.result.Held, v.result.Outside = 900, map[string]uint64{"ticket": 100}
 	}, "", "gateway refuses"},

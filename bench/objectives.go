@@ -3,8 +3,10 @@ package bench
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
+	"github.com/sallyport/sallyport/bench/load"
 	"github.com/sallyport/sallyport/bench/report"
 )
 
@@ -40,6 +42,21 @@ func (o *Objectives) Count() int {
 		return 0
 	}
 	return len(o.all)
+}
+
+// fit says whose operations a scenario of that kind does not have: an objective of one
+// would never be met. Of a kind that nobody knows there is nothing to say.
+func (o *Objectives) fit(kind string) error {
+	rows := load.Rows(kind)
+	if o == nil || len(rows) == 0 {
+		return nil
+	}
+	for _, each := range o.all {
+		if each.operation != "" && !slices.Contains(rows, each.operation) {
+			return fmt.Errorf("an objective is of %.40q, which %s does not have; did you mean %s?", each.operation, kind, nearest(each.operation, rows))
+		}
+	}
+	return nil
 }
 
 // met is whether a value reaches the objective.

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sallyport/sallyport/bench/load"
 	"github.com/sallyport/sallyport/bench/report"
 )
 
@@ -75,6 +76,28 @@ func TestObjectivesOfNothing(t *testing.T) {
 		}
 		if !equal(got, c.want) {
 			t.Errorf("%s of %s: %v, want %v", c.text, c.figure, got, c.want)
+		}
+	}
+}
+
+// Objectives of operations that the scenario does not have are refused before the run.
+func TestObjectivesOfOtherScenarios(t *testing.T) {
+	for _, c := range []struct{ kind, operation, want string }{
+		{load.Storm, "wake", ""},
+		{load.Storm, "wak", `an objective is of "wak", which storm does not have; did you mean wake?`},
+		{load.Setup, "wake", `which setup does not have; did you mean `},
+	} {
+		o, err := ReadObjectives(strings.NewReader("operations: {" + c.operation + ": {p99: 8s}}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		options := Options{Scenario: load.Default(c.kind), Key: newKey(), Sink: "10.0.0.1:7400", Objectives: o,
+			Endpoints: []load.Endpoint{{Name: "a", Way: "tcp", Address: "10.0.0.2:1"}}}
+		switch err := options.Check(); {
+		case c.want == "" && err != nil:
+			t.Errorf("%s of %s: %v", c.operation, c.kind, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s of %s: %v, want %s", c.operation, c.kind, err, c.want)
 		}
 	}
 }

@@ -121,6 +121,9 @@ func (o Options) Check() error {
 	if o.Settle < 0 || o.Calibrate < 0 || o.Calibrate > time.Minute {
 		wrong("a rest is not negative, and a part of the calibration takes a minute at most")
 	}
+	if err := o.Objectives.fit(o.Scenario.Kind); err != nil {
+		wrong("%w", err)
+	}
 	if o.Knee && o.Objectives.Count() == 0 {
 		wrong("a knee is the highest load within objectives: it needs some")
 	}

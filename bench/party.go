@@ -38,13 +38,13 @@ type pending struct {
 
 // goneError is a host that went away while it was needed.
 type goneError struct {
-	role, address string
-	after         time.Duration
-	err           error
+	role, name string // name has the address, too, if it is another host
+	after      time.Duration
+	err        error
 }
 
 func (e *goneError) Error() string {
-	return fmt.Sprintf("the %s at %s went away after %d s: %v", e.role, e.address, int(e.after.Seconds()), e.err)
+	return fmt.Sprintf("the %s went away after %d s: %v", e.name, int(e.after.Seconds()), e.err)
 }
 
 func (e *goneError) Unwrap() error { return e.err }
@@ -97,7 +97,7 @@ func (p *party) attend(ctx context.Context) error {
 	if ended {
 		err = errEnded
 	} else {
-		err = &goneError{p.role, p.address, time.Since(began), err}
+		err = &goneError{p.role, p.name(), time.Since(began), err}
 	}
 	p.mu.Lock()
 	p.gone = err

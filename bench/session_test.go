@@ -83,7 +83,7 @@ func TestRunAndBreakOff(t *testing.T) {
 		if s := <-seconds; s.Done != 7 || !s.At.Equal(begin) {
 			t.Errorf("the second came as %+v", s)
 		}
-		time.Sleep(10 * time.Second) // far beyond silence: both sides keep beating
+		time.Sleep(10*time.Second + 500*time.Millisecond) // far beyond silence, and between two samples: both sides keep beating
 		cancel()
 		got := <-finished
 		if got.err != nil || got.ran.Broken == "" || got.ran.Result.Done != 7 || !got.ran.Result.Seconds[0].At.Equal(begin) {

@@ -16,8 +16,8 @@ const (
 	sizedMemory = 16 << 20 // KiB
 )
 
-// sizingOf reckons from one endpoint's figures what a node takes. cores and memoryKiB
-// are of the gateway's host; 0 where nobody looked.
+// sizingOf reckons from one endpoint's figures what a node takes. cores are those that
+// the gateway may run on, memoryKiB is its host's; 0 where nobody looked.
 func sizingOf(endpoint, kind string, figures []report.Figure, cores int, memoryKiB int64) []report.Size {
 	median := func(name string) float64 {
 		for _, f := range figures {

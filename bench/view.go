@@ -85,6 +85,19 @@ func (s seen) process(role string) (cores float64, rssKiB int64, known bool) {
 	return spent.Seconds() / over.Seconds(), rssKiB, true
 }
 
+// mayUse is how many cores a process may run on: by its own affinity, which need not be
+// the agent's, or all of the host's where that is unknown. 0 if nothing is known.
+func (s seen) mayUse(role string) int {
+	for _, sample := range slices.Backward(s.samples) {
+		for _, p := range sample.Processes {
+			if p.Role == role && p.Allowed > 0 {
+				return p.Allowed
+			}
+		}
+	}
+	return s.host.Cores
+}
+
 // usage is how the cores that a process may use spent their time, in cores.
 type usage struct{ busy, work, steal float64 }
 

@@ -91,14 +91,7 @@ func (p place) lookProcessors(h *Host, missing *gaps) {
 	list := func(text []byte) ([]int, error) { return parseList(string(text)) }
 	h.Cores = len(read(missing, subject, "online", p.sys("devices/system/cpu/online"), list))
 	h.Nodes = len(read(missing, subject, "NUMA nodes", p.sys("devices/system/node/online"), list))
-	h.Allowed = read(missing, subject, "allowed", p.proc("self/status"), func(text []byte) ([]int, error) {
-		for line := range strings.Lines(string(text)) {
-			if rest, found := strings.CutPrefix(line, "Cpus_allowed_list:"); found {
-				return parseList(rest)
-			}
-		}
-		return nil, errNotThere
-	})
+	h.Allowed = read(missing, subject, "allowed", p.proc("self/status"), parseAllowed)
 
 	files, _ := filepath.Glob(p.sys("devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"))
 	var governors []string

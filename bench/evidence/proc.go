@@ -216,6 +216,16 @@ type processStat struct {
 	began   uint64 // ticks since the machine began; with the number, names a process
 }
 
+// parseAllowed reads /proc/PID/status: the cores that the process may run on.
+func parseAllowed(status []byte) ([]int, error) {
+	for line := range strings.Lines(string(status)) {
+		if rest, found := strings.CutPrefix(line, "Cpus_allowed_list:"); found {
+			return parseList(rest)
+		}
+	}
+	return nil, errNotThere
+}
+
 // parseProcess reads /proc/PID/stat. The name of the program, in brackets, is its own
 // choice and may hold blanks and brackets; the last bracket ends it.
 func parseProcess(stat []byte) (processStat, error) {

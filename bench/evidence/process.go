@@ -39,6 +39,7 @@ func (p place) process(w Watched, born uint64, missing *gaps) (now processState)
 	missing.add(subject, "resident memory", err)
 	now.files, err = p.files(w.PID)
 	missing.add(subject, "open files", err)
+	now.allowed = len(read(missing, subject, "allowed cores", p.proc("%d/status", w.PID), parseAllowed))
 	return now
 }
 

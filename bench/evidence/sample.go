@@ -94,4 +94,6 @@ type Process struct {
 	RSSKiB  int64   `json:"rss_kib"`
 	Threads int     `json:"threads"`
 	Files   int     `json:"files"`
+	// Allowed is how many cores it may run on, by its affinity; 0 if that is unknown.
+	Allowed int `json:"allowed,omitempty"`
 }

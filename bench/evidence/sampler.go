@@ -82,6 +82,7 @@ type processState struct {
 	rss     int64
 	threads int
 	files   int
+	allowed int
 }
 
 // state reads everything. Processes come first: what this takes of them is not to be in

@@ -18,6 +18,7 @@ func sampled(t *testing.T, k *made) *Sampler {
 		"stat": "cpu0 100 0 0 900 0 0 0 0", "net/softnet_stat": "1 2 3", "net/netstat": "TcpExt: ListenOverflows ListenDrops\nTcpExt: 1 2",
 		"net/snmp": "Tcp: OutSegs RetransSegs\nTcp: 1 1\nUdp: RcvbufErrors SndbufErrors\nUdp: 1 1",
 		"77/stat":  fmt.Sprintf(procStat, 77, "S", 5000), "77/smaps_rollup": "[rollup]\nRss:  2048 kB\n", "77/statm": "1 2 3", "77/fd/0": "", "77/fd/1": "",
+		"77/status": "Name:\tgate way\nCpus_allowed_list:\t2-3,7\n",
 	} {
 		put(t, p.proc("%s", file), text)
 	}
@@ -50,7 +51,7 @@ func TestFirstSampleIsBase(t *testing.T) {
 			t.Errorf("%+v", in)
 		}
 	}
-	if p := first.Processes[0]; p.Cores != 0 || p.RSSKiB != 2048 || p.Threads != 12 {
+	if p := first.Processes[0]; p.Cores != 0 || p.RSSKiB != 2048 || p.Threads != 12 || p.Allowed != 3 {
 		t.Errorf("%+v", p)
 	}
 }
