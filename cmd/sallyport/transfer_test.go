@@ -377,9 +377,9 @@ func (l *line) checkAccounts() {
 	}
 }
 
-// ends are how a tunnel ends whose two sides are done with one another. A mail
-// server that closes while the app's farewell is on its way resets.
-var ends = []string{"client_closed", "service_closed", "service_error"}
+// ends are how a tunnel ends whose two sides are done with one another. Whoever
+// closes while the other's farewell is on its way resets, and that is passed on.
+var ends = []string{"client_closed", "client_error", "service_closed", "service_error"}
 
 // fits allows 2 % of the payload, in either direction, for HTTP and TLS.
 func (s transferred) fits(a account) bool {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,12 +34,15 @@ func alone(t *testing.T) bool {
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 		Pdeathsig:   syscall.SIGKILL,
 	}
+	// The signal comes when the thread that started it is gone, not the process.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	out, err := again.CombinedOutput()
 	switch exit := (*exec.ExitError)(nil); {
 	case err == nil && strings.Contains(string(out), "--- PASS: "+t.Name()):
 		t.Logf("%s", out)
 	case errors.As(err, &exit) || err == nil:
-		t.Errorf("in its namespace:\n%s", out)
+		t.Errorf("in its namespace: %v\n%s", err, out)
 	default:
 		t.Errorf("a namespace is needed, which this user may not make here: %v", err)
 	}
