@@ -192,7 +192,7 @@ type byHand struct {
 
 func (w *world) byHand(t *testing.T) *byHand {
 	t.Helper()
-	within, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	within, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	conn, err := quic.DialAddr(within, w.udp.Addr().String(), clientTLS("h3"), nil)
 	if err != nil {
@@ -221,7 +221,7 @@ func (c *byHand) request(data []byte) *quic.Stream {
 	if err != nil {
 		return nil
 	}
-	_ = s.SetDeadline(time.Now().Add(8 * time.Second))
+	_ = s.SetDeadline(time.Now().Add(patience))
 	_, _ = s.Write(data)
 	return s
 }

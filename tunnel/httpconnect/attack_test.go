@@ -105,7 +105,7 @@ func TestAttacks(t *testing.T) {
 					_ = (&framed{Framer: in}).answer(t, 0) // up to a GOAWAY, or the end
 				}()
 			}
-			_ = c.conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
+			_ = c.conn.SetWriteDeadline(time.Now().Add(patience))
 			var err error
 			sent := 0
 			for ; sent < most && err == nil; sent++ {

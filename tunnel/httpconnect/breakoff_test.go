@@ -68,7 +68,7 @@ func TestClientBreaksOff(t *testing.T) {
 		}
 		heard, ended := make(chan string, 1), make(chan error, 1)
 		w.leads("hearer.test", func(c *net.TCPConn) {
-			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(patience))
 			words := make([]byte, 5)
 			_, _ = io.ReadFull(c, words)
 			heard <- string(words)

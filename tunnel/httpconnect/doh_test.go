@@ -55,9 +55,14 @@ func dnsReply(t testing.TB) []byte {
 	})
 }
 
-// serveDNS answers one question over TCP, a byte at a time, and waits for the end.
+// serveDNS answers one question over TCP, a byte at a time, and waits for the end. The
+// test does, too: a server that closes meanwhile would break it off.
 func serveDNS(t testing.TB, reply []byte) func(*net.TCPConn) {
+	var under sync.WaitGroup
+	t.Cleanup(under.Wait)
 	return func(c *net.TCPConn) {
+		under.Add(1)
+		defer under.Done()
 		length := make([]byte, 2)
 		if _, err := io.ReadFull(c, length); err != nil {
 			return

@@ -155,7 +155,7 @@ func TestTransport(t *testing.T) {
 		w.leads("pages.test", func(c *net.TCPConn) { // TLS inside TLS is too much for this test: it only has to get there
 			_, _ = io.Copy(io.Discard, io.LimitReader(c, 1))
 		})
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://pages.test/", nil)
 		_, err := transport.RoundTrip(r)
 		cancel()
@@ -223,7 +223,7 @@ func TestInside(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(patience))
 		_, _ = io.WriteString(conn, say)
 		_ = conn.(*net.TCPConn).CloseWrite()
 		heard, err := io.ReadAll(conn)

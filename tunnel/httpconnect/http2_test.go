@@ -199,7 +199,7 @@ func TestIdle(t *testing.T) {
 	r.close()
 	select {
 	case <-h3.conn.Context().Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("HTTP/3's is still there")
 	}
 }
@@ -218,7 +218,7 @@ func TestDrain(t *testing.T) {
 		r := c.connect(t, "echo.test:443", "Proxy-Authorization", bearer0)
 		r.echoes(t, "before")
 		drained := make(chan error, 1)
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		go func() { drained <- w.server.Shutdown(ctx) }()
 		<-w.carrier.closing.Done()
 		r.echoes(t, "meanwhile")

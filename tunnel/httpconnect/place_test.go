@@ -128,7 +128,7 @@ func TestTriesOnHTTP3(t *testing.T) {
 	}
 	select {
 	case <-stranger.conn.Context().Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("the stranger is still there")
 	}
 	try(known, maxFailures)
@@ -160,7 +160,7 @@ func TestCutOfTheLast(t *testing.T) {
 	}
 	select {
 	case <-h3.conn.Context().Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("HTTP/3's connection is still there")
 	}
 }
@@ -197,7 +197,7 @@ func (w *world) end(t *testing.T) {
 	t.Helper()
 	select {
 	case <-w.ended:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("a tunnel is not over")
 	}
 }
@@ -228,7 +228,7 @@ func TestSuccessToADeafClient(t *testing.T) {
 		if label != "" {
 			t.Error(label)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("it waits")
 	}
 }

@@ -110,7 +110,7 @@ func (d *Dialer) quic() *quicgo.Config {
 }
 
 func newTransport(socket net.PacketConn) *quicgo.Transport {
-	return &quicgo.Transport{Conn: forgiving(socket, dialerBuffers)}
+	return &quicgo.Transport{Conn: forgiving(socket, dialerBuffers, nil)}
 }
 
 func closeTransport(t *quicgo.Transport) {

@@ -33,8 +33,9 @@
 // addresses that are unproven (Config.MaxUnproven); above that a client must first
 // send back a token that went to its address (Retry, RFC 9000 section 8.1.2), which
 // costs it a round trip and us no memory. Only proven addresses are counted against
-// Config.MaxPerSource, or else one could fill up somebody else's share. An answer is
-// at most three times as long as what was received, and less than one packet more.
+// Config.MaxPerSource, or else one could fill up somebody else's share. What is sent
+// to an unproven address is at most three times as long as what came from it; where
+// the kernel is not Linux, less than one packet more.
 // There is no 0-RTT: a recorded first flight could be played once more. No stream is
 // looked at before the handshake is complete.
 //

@@ -15,6 +15,8 @@ import (
 type gate struct {
 	maxConnections, maxPerSource, maxUnproven int
 
+	allowances *allowances
+
 	mu       sync.Mutex // guards the rest; taken four times in a connection's life
 	all      int
 	unproven int                // handshakes with whoever may not be there
@@ -26,7 +28,7 @@ type gate struct {
 func newGate(c *Config) *gate {
 	return &gate{
 		maxConnections: c.MaxConnections, maxPerSource: c.MaxPerSource, maxUnproven: c.MaxUnproven,
-		sources: make(map[netip.Addr]int), empty: make(chan struct{}),
+		allowances: newAllowances(), sources: make(map[netip.Addr]int), empty: make(chan struct{}),
 	}
 }
 
@@ -37,6 +39,7 @@ func newGate(c *Config) *gate {
 //	Retry ─────┴──────────────────────────┘     gone may follow on any of them
 type slot struct {
 	gate   *gate
+	remote netip.AddrPort
 	source netip.Addr
 
 	// gate.mu guards these.
@@ -69,7 +72,7 @@ func (g *gate) mustProve(net.Addr) bool {
 }
 
 // enter takes a place; the error is a refusal.
-func (g *gate) enter(source netip.Addr, proven bool) (*slot, *tunnel.Refusal) {
+func (g *gate) enter(remote netip.AddrPort, proven bool) (*slot, *tunnel.Refusal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
@@ -78,10 +81,11 @@ func (g *gate) enter(source netip.Addr, proven bool) (*slot, *tunnel.Refusal) {
 	case g.all >= g.maxConnections:
 		return nil, &tunnel.Refusal{Status: 503, Label: LabelConnections, Text: "as many connections as there may be"}
 	}
-	s := &slot{gate: g, source: source}
+	s := &slot{gate: g, remote: remote, source: sourceOf(remote.Addr())}
 	switch {
 	case !proven:
 		g.unproven++
+		g.allowances.enter(remote)
 	case !g.count(s):
 		return nil, sourceFull()
 	}
@@ -118,6 +122,7 @@ func (g *gate) uncount(s *slot) {
 	switch s.stage {
 	case slotUnproven:
 		g.unproven--
+		g.allowances.leave(s.remote)
 	case slotCounted:
 		if g.sources[s.source]--; g.sources[s.source] == 0 {
 			delete(g.sources, s.source)
@@ -171,7 +176,7 @@ func (s *slot) leave() {
 
 // admit is the transport's ConnContext.
 func (l *Listener) admit(ctx context.Context, info *quicgo.ClientInfo) (context.Context, error) {
-	s, refusal := l.gate.enter(sourceOf(info.RemoteAddr), info.AddrVerified)
+	s, refusal := l.gate.enter(addrPort(info.RemoteAddr), info.AddrVerified)
 	if refusal != nil {
 		l.refused(info.RemoteAddr, refusal)
 		return nil, refusal
@@ -186,8 +191,7 @@ func (l *Listener) admit(ctx context.Context, info *quicgo.ClientInfo) (context.
 }
 
 // sourceOf is whom a client is counted with: an IPv4 address or an IPv6 /64.
-func sourceOf(remote net.Addr) netip.Addr {
-	addr := addrPort(remote).Addr()
+func sourceOf(addr netip.Addr) netip.Addr {
 	if !addr.Is6() {
 		return addr
 	}

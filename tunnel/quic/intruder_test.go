@@ -162,6 +162,7 @@ type intruder struct {
 	tls         *tls.QUICConn
 	here, there []byte // connection IDs
 	token       []byte
+	longer      int // its Initials, than packetSize
 	spaces      [levels]space
 	done        bool           // the handshake is
 	deaf        bool           // acknowledges nothing from then on
@@ -335,7 +336,7 @@ func (x *intruder) packet(level int, frames []byte) []byte {
 	if level == 0 {
 		header = append(quicvarint.Append(header, uint64(len(x.token))), x.token...)
 		const rest = 2 + 4 + 16 // length, number, tag
-		if short := packetSize - len(header) - rest - len(frames); short > 0 {
+		if short := packetSize + x.longer - len(header) - rest - len(frames); short > 0 {
 			frames = append(slices.Clip(frames), make([]byte, short)...)
 		}
 	}

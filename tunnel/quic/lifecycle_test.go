@@ -105,6 +105,7 @@ func TestShutdownAtOnce(t *testing.T) {
 	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Error(err)
 	}
+	receive(t, conn.Context().Done())
 	if code := appCode(conn.Err()); code != CodeShutdown {
 		t.Errorf("%v", code)
 	}

@@ -52,7 +52,7 @@ func Listen(ctx context.Context, socket net.PacketConn, config Config) (*Listene
 		connections: make(map[*connection]struct{}),
 	}
 	l.transport = &quicgo.Transport{
-		Conn:                forgiving(socket, listenerBuffers),
+		Conn:                forgiving(socket, listenerBuffers, l.gate.allowances),
 		ConnectionIDLength:  connectionIDSize,
 		StatelessResetKey:   new(quicgo.StatelessResetKey),
 		TokenGeneratorKey:   new(quicgo.TokenGeneratorKey),

@@ -35,11 +35,13 @@ type merged struct {
 	data     []byte
 	size     int    // of each packet in data but the last, which may be shorter
 	control  []byte // of each packet in data
+
+	allowances *allowances // nil for none
 }
 
 // mergeOn makes udp such a socket, which is read into so many buffers; false if this
 // kernel does not know how.
-func mergeOn(udp *net.UDPConn, buffers int) (net.PacketConn, bool) {
+func mergeOn(udp *net.UDPConn, buffers int, to *allowances) (net.PacketConn, bool) {
 	raw, err := udp.SyscallConn()
 	if err != nil {
 		return nil, false
@@ -52,7 +54,7 @@ func mergeOn(udp *net.UDPConn, buffers int) (net.PacketConn, bool) {
 		return nil, false
 	}
 	// As quic-go does it: only the name says that it is for IPv4.
-	m := &merged{socket: socket{udp}, batches: ipv4.NewPacketConn(udp), incoming: make([]ipv4.Message, buffers)}
+	m := &merged{socket: socket{udp}, batches: ipv4.NewPacketConn(udp), incoming: make([]ipv4.Message, buffers), allowances: to}
 	for i := range m.incoming {
 		m.incoming[i].Buffers = [][]byte{make([]byte, mergedSize)}
 		m.incoming[i].OOB = make([]byte, controlSize)
@@ -87,6 +89,15 @@ func (m *merged) ReadBatch(messages []ipv4.Message, flags int) (int, error) {
 	return len(messages), nil
 }
 
+// WriteMsgUDP is what quic-go sends by. What may not be sent yet, or at all, it takes
+// for sent: packets are lost elsewhere too.
+func (m *merged) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err error) {
+	if m.allowances != nil && !m.allowances.send(addr, b, oob) {
+		return len(b), len(oob), nil
+	}
+	return m.socket.WriteMsgUDP(b, oob, addr)
+}
+
 // begin looks at the first of filled.
 func (m *merged) begin() {
 	first := &m.filled[0]
@@ -102,6 +113,11 @@ func (m *merged) give(to *ipv4.Message) {
 	packet := m.data[:min(m.size, len(m.data))]
 	to.N, to.NN = copy(to.Buffers[0], packet), copy(to.OOB, m.control)
 	to.Addr, to.Flags = m.filled[0].Addr, m.filled[0].Flags
+	if m.allowances != nil {
+		if due := m.allowances.receive(to.Addr, packet); due.packet != nil {
+			_, _, _ = m.socket.WriteMsgUDP(due.packet, due.control, to.Addr.(*net.UDPAddr)) // as good as lost
+		}
+	}
 	m.data = m.data[len(packet):]
 	if len(m.data) > 0 {
 		return

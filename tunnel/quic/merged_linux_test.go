@@ -65,7 +65,7 @@ func mergedPair(t *testing.T, listen net.IP) (to *merged, from *net.UDPConn, at 
 	}); err != nil {
 		t.Fatal(err)
 	}
-	to, ok := forgiving(udp, 2).(*merged)
+	to, ok := forgiving(udp, 2, nil).(*merged)
 	if !ok {
 		t.Fatal("this kernel does not merge packets; Linux does since 5.0")
 	}
@@ -223,7 +223,7 @@ func TestNoMergingIsNoHarm(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = udp.Close() // it takes no option now
-	if conn, ok := forgiving(udp, 1).(socket); !ok {
+	if conn, ok := forgiving(udp, 1, nil).(socket); !ok {
 		t.Fatalf("it is a %T", conn)
 	}
 }

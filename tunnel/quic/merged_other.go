@@ -5,4 +5,4 @@ package quic
 import "net"
 
 // mergeOn is for kernels that merge packets, and whose calls we know.
-func mergeOn(*net.UDPConn, int) (net.PacketConn, bool) { return nil, false }
+func mergeOn(*net.UDPConn, int, *allowances) (net.PacketConn, bool) { return nil, false }

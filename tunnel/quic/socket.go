@@ -50,13 +50,13 @@ const (
 )
 
 // forgiving makes a UDP socket such a one, and quick to read where it can be. Others
-// it leaves as they are.
-func forgiving(conn net.PacketConn, buffers int) net.PacketConn {
+// it leaves as they are. With allowances, and where it is quick, it keeps to them.
+func forgiving(conn net.PacketConn, buffers int, to *allowances) net.PacketConn {
 	udp, ok := conn.(*net.UDPConn)
 	if !ok {
 		return conn
 	}
-	if quick, ok := mergeOn(udp, buffers); ok {
+	if quick, ok := mergeOn(udp, buffers, to); ok {
 		return quick
 	}
 	return socket{udp}

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -77,6 +78,17 @@ func testServerTLS() *tls.Config {
 	}}
 }
 
+// longChain is what a gateway has whose first flight is longer than an unproven
+// address may be sent.
+func longChain() *tls.Config {
+	certificate := testCertificate()
+	leaf := certificate.Certificate[0]
+	for size := 0; size < 6<<10; size += len(leaf) {
+		certificate.Certificate = append(slices.Clip(certificate.Certificate), leaf)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{certificate}}
+}
+
 func testClientTLS(protocols ...string) *tls.Config {
 	pool := x509.NewCertPool()
 	pool.AddCert(testCertificate().Leaf)
@@ -130,7 +142,9 @@ func listen(t testing.TB, config Config) *testGateway {
 		tunnels: make(chan tunnel.Tunnel, 1024), results: make(chan tunnel.Result, 1024), peers: make(chan tunnel.Peer, 1024),
 		refusals: make(chan *tunnel.Refusal, 4096), closed: make(chan Code, 1024),
 	}
-	config.TLS = testServerTLS()
+	if config.TLS == nil {
+		config.TLS = testServerTLS()
+	}
 	config.Hooks = Hooks{
 		Refused: func(_ tunnel.Peer, r *tunnel.Refusal) {
 			g.tally.add("refused " + r.Label)
