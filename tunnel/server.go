@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -329,12 +330,19 @@ func (s *Server) meet(v *visitor) Peer {
 		_ = tcp.SetKeepAlive(false) // the listener may not be from Listen
 	}
 	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		peer.Remote = addr.AddrPort()
+		peer.Remote = unmapped(addr)
 	}
 	if addr, ok := conn.LocalAddr().(*net.TCPAddr); ok {
-		peer.Local = addr.AddrPort()
+		peer.Local = unmapped(addr)
 	}
 	return peer
+}
+
+// unmapped is an address as the other carriers write it: a socket for both families
+// gives IPv4 addresses in the form of IPv6.
+func unmapped(addr *net.TCPAddr) netip.AddrPort {
+	ap := addr.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 func addTLS(peer *Peer, state *tls.ConnectionState) {

@@ -119,6 +119,20 @@ func TestSplitTunnelNeedsNoQuotes(t *testing.T) {
 	}
 }
 
+// No host is all addresses of both families, and IPv4's wildcard is IPv4's.
+func TestListenEverywhere(t *testing.T) {
+	for _, test := range []struct{ text, want string }{
+		{":8443", "[::]:8443"}, {"0.0.0.0:8443", "0.0.0.0:8443"}, {"'[::]:8443'", "[::]:8443"},
+	} {
+		dir := folder(t)
+		text := edit(t, "listen: 127.0.0.1:8443", "listen: "+test.text)
+		text = strings.Replace(text, "certs: {mode: dev}", "certs: {mode: files, files: [{cert: enrolment.key, key: enrolment.key}]}", 1)
+		if c := good(t, text, dir); c.Gateway.Listen.String() != test.want {
+			t.Errorf("%s is %v", test.text, c.Gateway.Listen)
+		}
+	}
+}
+
 func TestPortZero(t *testing.T) {
 	dir := folder(t)
 	text := edit(t, "127.0.0.1:8443", "127.0.0.1:0")

@@ -200,8 +200,7 @@ func setPrefix(text string, v reflect.Value, bad string) string {
 }
 
 // setListen reads the address of a listener. No name is looked up, localhost
-// being known. No host means all addresses, which Go's listeners take from
-// 0.0.0.0 too: IPv4 and, where the system has it, IPv6.
+// being known. No host means all addresses: IPv4 and, where the system has it, IPv6.
 func (r *reader) setListen(text string, v reflect.Value, bad string) string {
 	if text == "" {
 		return ""
@@ -218,7 +217,7 @@ func (r *reader) setListen(text string, v reflect.Value, bad string) string {
 	if err != nil || number < lowest || strings.HasPrefix(port, "+") {
 		return "needs a port from 1 to 65535"
 	}
-	addr := netip.IPv4Unspecified()
+	addr := netip.IPv6Unspecified() // and IPv4's
 	switch host {
 	case "":
 	case "localhost":

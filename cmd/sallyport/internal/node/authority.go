@@ -219,6 +219,19 @@ func (a *authority) close() error {
 	return errors.Join(errs...)
 }
 
+// family is how package net is told to listen there by a protocol. It would take
+// 0.0.0.0 for IPv6's addresses as well, which a firewall for IPv4 knows nothing of,
+// and [::] for an error where there is no IPv6.
+func family(protocol string, at netip.AddrPort) (network, address string) {
+	switch {
+	case at.Addr().Is4():
+		return protocol + "4", at.String()
+	case at.Addr() == netip.IPv6Unspecified():
+		return protocol, fmt.Sprintf(":%d", at.Port())
+	}
+	return protocol, at.String()
+}
+
 // listen opens a listener; with development certificates on loopback only.
 func listen(ctx context.Context, c *config.Config, at netip.AddrPort) (net.Listener, error) {
 	if c.Certs.Mode == "dev" {
@@ -227,7 +240,8 @@ func listen(ctx context.Context, c *config.Config, at netip.AddrPort) (net.Liste
 		}
 	}
 	lc := net.ListenConfig{KeepAlive: -1}
-	listener, err := lc.Listen(ctx, "tcp", at.String())
+	network, address := family("tcp", at)
+	listener, err := lc.Listen(ctx, network, address)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", at, err)
 	}

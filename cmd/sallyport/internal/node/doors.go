@@ -65,7 +65,9 @@ func openPorts(ctx context.Context, c *config.Config) (net.Listener, *net.UDPCon
 			return tcp, nil, nil
 		}
 		var udp *net.UDPConn
-		udp, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(tcp.Addr().(*net.TCPAddr).AddrPort()))
+		at := tcp.Addr().(*net.TCPAddr).AddrPort()
+		network, _ := family("udp", at)
+		udp, err = net.ListenUDP(network, net.UDPAddrFromAddrPort(at))
 		if err == nil {
 			return tcp, udp, nil
 		}
