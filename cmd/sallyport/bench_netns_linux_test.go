@@ -21,26 +21,48 @@ import (
 )
 
 // A link that is held to 1 Gbit/s carries that much through a real gateway, and the
-// run finds out what it was that held it.
+// run finds out what it was that held it. A machine whose processors others use has not
+// enough of them left for that, and the run must say so: then a slower link shows it.
 func TestBenchFillsLink(t *testing.T) {
-	if !alone(t) {
+	if !alone(t, builtSallyport) {
 		return
 	}
 	w := benchApart(t)
 	w.fast()
-	w.must(w.inside, "tc", "qdisc", "add", "dev", "far", "root", "tbf", "rate", "1gbit", "burst", "256k", "latency", "20ms")
 	w.sink()
 	_, endpoint := w.gateway()
-	r := w.endedEither(w.run("bulk", endpoint, "--streams", "4", "--ramp", "1s", "--sustain", "3s"))
-	mbit := w.figure(r, "ours", "on the wire, down")
-	if mbit < 900 || mbit > 1000 {
-		t.Errorf("%.1f Mbit/s on the wire", mbit)
+	for _, rate := range []float64{1000, 200} {
+		if w.fillsLink(endpoint, rate) {
+			return
+		}
 	}
-	limit := r.Rounds[0].Limit
+	t.Log("others had so much of this machine that no run counts")
+}
+
+// fillsLink is false if the run is void, by what the test can do nothing about.
+func (w *benchWorld) fillsLink(endpoint string, rate float64) (counts bool) {
+	w.t.Helper()
+	// A burst is what comes in 2 ms, and two segments at least.
+	w.must(w.inside, "tc", "qdisc", "replace", "dev", "far", "root", "tbf", "rate", fmt.Sprintf("%gmbit", rate),
+		"burst", fmt.Sprintf("%gk", max(128, rate/4)), "latency", "20ms")
+	p := w.run("bulk", endpoint, "--streams", "4", "--ramp", "1s", "--sustain", "3s")
+	r := w.endedEither(p)
+	mbit, limit := w.figure(r, "ours", "on the wire, down"), r.Rounds[0].Limit
+	w.t.Logf("%.1f of %g Mbit/s, %+v", mbit, rate, limit)
+	if mbit > rate {
+		w.t.Errorf("%.1f Mbit/s through a link of %g", mbit, rate)
+	}
+	if len(r.Void) > 0 {
+		w.disturbed(p, r)
+		return false
+	}
+	if mbit < 0.9*rate {
+		w.t.Errorf("%.1f Mbit/s, where the link carries %g", mbit, rate)
+	}
 	if limit.Resource != "link" || !strings.Contains(strings.Join(limit.Evidence, " "), "far, tbf") {
-		t.Errorf("the limit is said to be %+v", limit)
+		w.t.Errorf("the limit is said to be %+v", limit)
 	}
-	t.Logf("%.1f Mbit/s, %+v", mbit, limit)
+	return true
 }
 
 // A generator that shares its core with somebody else measures him.
@@ -52,7 +74,9 @@ func TestBenchBusyCore(t *testing.T) {
 	w.sink()
 	core := someCore(t)
 	busy := w.start(nil, "busy", "taskset", "-c", core, "sh", "-c", "ulimit -t 60; while :; do :; done")
-	r := w.ended(w.run("setup", w.direct(), "--cpus", core, "--rate", "50", "--ramp", "200ms", "--sustain", "2s"), exitNo)
+	p := w.run("setup", w.direct(), "--cpus", core, "--rate", "50", "--ramp", "200ms", "--sustain", "2s")
+	r := w.ended(p, exitNo)
+	w.disturbed(p, r)
 	if busy.hasEnded() {
 		t.Error("the core was not busy")
 	}
@@ -98,7 +122,7 @@ func someCore(t *testing.T) string {
 // in them. At R a second for T, those due while it stands still for D wait for what is
 // left of D: (D-x)/T of all wait longer than x, and the quantile q is D-(1-q)T.
 func TestBenchSeesStandstill(t *testing.T) {
-	if !alone(t) {
+	if !alone(t, builtSallyport) {
 		return
 	}
 	const rate, lasts = 100, 6 * time.Second
@@ -151,7 +175,7 @@ const stormDevices = 100
 
 // Our gateway and the one that anybody would write first, in turns.
 func TestBenchStormBeside(t *testing.T) {
-	if !alone(t) {
+	if !alone(t, builtSallyport, builtHotpath) {
 		return
 	}
 	stormBeside(t, stormDevices, time.Second)
@@ -164,28 +188,49 @@ func stormBeside(t *testing.T, devices int, within time.Duration) {
 	w.sink()
 	gateway, ours := w.gateway()
 	theirs := w.naive()
-	run := w.run("storm", ours, "--compare", theirs, "--service", net.JoinHostPort(w.there, "7401"), "--gateway-pid", strconv.Itoa(gateway.cmd.Process.Pid),
-		"--devices", strconv.Itoa(devices), "--within", within.String(), "--ramp", within.String(), "--sustain", (within + time.Second).String(), "--rounds", "2")
-	r := w.endedEither(run)
+	for range 2 {
+		run := w.run("storm", ours, "--compare", theirs, "--service", net.JoinHostPort(w.there, "7401"), "--gateway-pid", strconv.Itoa(gateway.cmd.Process.Pid),
+			"--devices", strconv.Itoa(devices), "--within", within.String(), "--ramp", within.String(), "--sustain", (within + time.Second).String(), "--rounds", "2")
+		r := w.endedEither(run)
+		if w.besides(r, uint64(devices)) {
+			return
+		}
+		w.disturbed(run, r)
+	}
+	t.Log("others had so much of this machine that no round of one gateway counts beside one of the other")
+}
+
+// besides holds a storm of two rounds through either gateway against what it must show.
+// It is false if there is no pair of rounds: one of each endpoint counts, and they are
+// not of the same number. Then half of the rounds are void, and so is the run.
+func (w *benchWorld) besides(r *benchreport.Report, devices uint64) (paired bool) {
+	w.t.Helper()
 	if len(r.Rounds) != 4 || !slices.Equal(r.Endpoints, []string{"ours", "naive"}) {
-		t.Fatalf("%d rounds of %v", len(r.Rounds), r.Endpoints)
+		w.t.Fatalf("%d rounds of %v", len(r.Rounds), r.Endpoints)
 	}
 	for _, round := range r.Rounds {
-		if round.Result.Failed != 0 || round.Result.Done < uint64(devices) {
-			t.Errorf("%s, round %d: %d done, %d failed: %v", round.Endpoint, round.Number, round.Result.Done, round.Result.Failed, round.Result.Failures)
+		if round.Result.Failed != 0 || round.Result.Done < devices {
+			w.t.Errorf("%s, round %d: %d done, %d failed: %v", round.Endpoint, round.Number, round.Result.Done, round.Result.Failed, round.Result.Failures)
 		}
 	}
 	pairs := pairsOf(r.Rounds, "ours", "naive")
-	paired := 0
+	if pairs == 0 {
+		if len(r.Ratios) != 0 {
+			w.t.Errorf("no two rounds belong together, and ratios are made: %+v", r.Ratios)
+		}
+		return false
+	}
+	whole := 0
 	for _, x := range r.Ratios {
-		if x.Pairs == pairs && (x.Of == "naive" || x.To == "naive") {
-			paired++
-			t.Logf("%s: %s to %s %.2f (%.2f to %.2f)", x.Name, x.Of, x.To, x.Median, x.Low, x.High)
+		if x.Pairs == pairs && x.Of == "naive" && x.To == "ours" {
+			whole++
+			w.t.Logf("%s: %s to %s %.2f (%.2f to %.2f)", x.Name, x.Of, x.To, x.Median, x.Low, x.High)
 		}
 	}
-	if paired == 0 && pairs > 0 {
-		t.Errorf("no ratio is of %d pairs: %+v", pairs, r.Ratios)
+	if whole == 0 {
+		w.t.Errorf("no ratio is of %d pairs: %+v", pairs, r.Ratios)
 	}
+	return true
 }
 
 // pairsOf is how many rounds of two endpoints are held against one another: those that
@@ -236,7 +281,7 @@ func (w *benchWorld) naive() (endpoint string) {
 	if _, err := told.Write(append(setup, '\n')); err != nil {
 		w.t.Fatal(err)
 	}
-	p := w.start(nil, "naive", "sh", "-c", `exec "$0" -role naive < naive.in`, w.build("../../bench/hotpath"))
+	p := w.start(nil, "naive", "sh", "-c", `exec "$0" -role naive < naive.in`, builtHotpath.name)
 	at := w.await(p.stdout, p, `"addr":"([^"]+)"`)
 	return fmt.Sprintf("socks5+tls://%s?server_name=%s&ca=%s&tickets=%s&user=device&name=naive", at, fqdn, filepath.Join(w.dir, "cert.pem"), filepath.Join(w.dir, "naive.pw"))
 }

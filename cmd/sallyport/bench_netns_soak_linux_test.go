@@ -9,7 +9,7 @@ import (
 
 // The same storm, of as many devices as a gateway has.
 func TestBenchStormSoak(t *testing.T) {
-	if !alone(t) {
+	if !alone(t, builtSallyport, builtHotpath) {
 		return
 	}
 	stormBeside(t, 5000, 10*time.Second)

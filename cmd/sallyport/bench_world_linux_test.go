@@ -35,7 +35,7 @@ const (
 type benchWorld struct {
 	t       *testing.T
 	dir     string
-	program string   // sallyport, as a child process
+	program string   // sallyport, as a child process, off the PATH
 	there   string   // the address of the other side
 	inside  []string // what runs a command on the other side
 }
@@ -70,24 +70,9 @@ func benchApart(t *testing.T) *benchWorld {
 	return w
 }
 
-// fast has children without the race detector, for what is about megabits.
-func (w *benchWorld) fast() {
-	w.t.Helper()
-	w.program = w.build(".")
-}
-
-// build makes a program of a package, as make build does, so that what it compiled
-// is at hand already.
-func (w *benchWorld) build(pkg string) string {
-	w.t.Helper()
-	program := filepath.Join(w.dir, "built-"+filepath.Base(pkg))
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", program, pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		w.t.Fatalf("building %s: %v\n%s", pkg, err, out)
-	}
-	return program
-}
+// fast has children without the race detector. The test must have asked for them
+// before it was alone.
+func (w *benchWorld) fast() { w.program = builtSallyport.name }
 
 func (w *benchWorld) must(where []string, name string, args ...string) string {
 	w.t.Helper()
@@ -215,6 +200,9 @@ func (w *benchWorld) write(name, text string) {
 // folder out.
 func (w *benchWorld) run(kind, to string, args ...string) *process {
 	w.t.Helper()
+	if err := os.RemoveAll(filepath.Join(w.dir, "out")); err != nil { // of the run before
+		w.t.Fatal(err)
+	}
 	line := []string{w.program, "bench", "run", kind, "--to", to, "--sink", net.JoinHostPort(w.there, "7400"), "--key-file", "bench.key",
 		"--service", "sink.example.com:7401", "--rounds", "1", "--settle", "10ms", "--calibrate", "200ms", "--down", "0s", "--out", "out"}
 	if w.inside == nil {
@@ -249,6 +237,33 @@ func (w *benchWorld) endedEither(p *process) *benchreport.Report {
 		w.t.Logf("void by the %s: %s %s", c.What, c.Says, strings.Join(c.Evidence, "; "))
 	}
 	return r
+}
+
+// disturbed wants a run to be void since the machine had something else to do, as is
+// outside of a test's control, and to say which and why: in the report, for each round
+// that does not count, and on the terminal.
+func (w *benchWorld) disturbed(p *process, r *benchreport.Report) {
+	w.t.Helper()
+	if len(r.Void) == 0 {
+		w.t.Fatal("the run shows nothing, and it is not void")
+	}
+	causes := slices.Clone(r.Void)
+	for _, round := range r.Rounds {
+		causes = append(causes, round.Void...)
+	}
+	for _, c := range causes {
+		if !slices.Contains([]string{"generator", "sink", "nic"}, c.What) || strings.HasPrefix(c.Says, "The generator ran out of") {
+			w.t.Errorf("void for what nobody else did: %+v", c)
+		}
+		if c.Says == "" || len(c.Evidence) == 0 {
+			w.t.Errorf("void, and it does not say why: %+v", c)
+		}
+	}
+	shown := strings.Join(strings.Fields(p.stdout.String()), " ")
+	first := r.Void[0]
+	if want := first.What + " " + strings.TrimSuffix(first.Says, "."); !strings.Contains(shown, "VOID: these figures do not count") || !strings.Contains(shown, want) {
+		w.t.Errorf("the terminal does not say %q:\n%s", want, p.stdout.String())
+	}
 }
 
 // ended waits for a run's end, wants this exit code, and reads its report.

@@ -18,15 +18,19 @@ import (
 // way out: it may have any addresses, public ones and port 53 among them, and
 // disturbs nobody. It returns true there.
 //
-// It needs no privilege where users may make namespaces, as on Debian.
-func alone(t *testing.T) bool {
+// It needs no privilege where users may make namespaces, as on Debian. What is built
+// for the test is built out here.
+func alone(t *testing.T, programs ...tool) bool {
 	t.Helper()
 	const mark = "SALLYPORT_TEST_ALONE"
 	if os.Getenv(mark) == t.Name() {
 		return true
 	}
+	for _, b := range programs {
+		b.provide(t)
+	}
 	again := exec.Command(os.Args[0], "-test.run=^"+regexp.QuoteMeta(t.Name())+"$", "-test.v", "-test.count=1")
-	again.Env = append(os.Environ(), mark+"="+t.Name())
+	again.Env = append(os.Environ(), mark+"="+t.Name(), "GORACE=atexit_sleep_ms=0")
 	again.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
@@ -46,6 +50,40 @@ func alone(t *testing.T) bool {
 		t.Errorf("a namespace is needed, which this user may not make here: %v", err)
 	}
 	return false
+}
+
+// tool is a program as users have it, without the race detector, for what is about
+// megabits and milliseconds.
+type tool struct{ name, pkg string }
+
+var (
+	builtSallyport = tool{"sallyport-built", "."}
+	builtHotpath   = tool{"hotpath-built", "../../bench/hotpath"}
+)
+
+// provide builds the program beside the sallyport of the tests, where the PATH finds
+// it, also that of a test that runs alone; the folder goes with the whole test run.
+// The first test that needs it builds it for all.
+func (b tool) provide(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath(b.name); err == nil {
+		return
+	}
+	beside, err := exec.LookPath("sallyport")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Built as make build does it, so that what was compiled there is at hand already.
+	begun := filepath.Join(t.TempDir(), b.name)
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", begun, b.pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building %s: %v\n%s", b.pkg, err, out)
+	}
+	// It appears whole: another test may be looking for it.
+	if err := os.Rename(begun, filepath.Join(filepath.Dir(beside), b.name)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // addresses gives the namespace addresses; loopback is among them.
