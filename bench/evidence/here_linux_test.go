@@ -69,9 +69,35 @@ func pair(t *testing.T) (near, far netlink.Link) {
 	must(t, err)
 	far, err = netlink.LinkByName("far")
 	must(t, err)
-	must(t, netlink.LinkSetUp(near))
-	must(t, netlink.LinkSetUp(far))
+	raise(t, near, far)
 	return near, far
+}
+
+// raise sets the ends of a pair up, and waits until they are: the kernel says so by and
+// by, once a carrier has come, and a busy one takes a second for it.
+func raise(t *testing.T, ends ...netlink.Link) {
+	t.Helper()
+	updates, done := make(chan netlink.LinkUpdate), make(chan struct{})
+	must(t, netlink.LinkSubscribe(updates, done))
+	wait := make(map[string]bool)
+	for _, end := range ends {
+		must(t, netlink.LinkSetUp(end))
+		wait[end.Attrs().Name] = true
+	}
+	for update := range updates {
+		if at := update.Link.Attrs(); at.OperState == netlink.OperUp {
+			delete(wait, at.Name)
+		}
+		if len(wait) == 0 {
+			break
+		}
+	}
+	close(done)
+	for range updates { // ends when the subscription has
+	}
+	if len(wait) > 0 {
+		t.Fatalf("not up: %v", wait)
+	}
 }
 
 // neighbour gives near an address, and one beyond it that needs no asking for.

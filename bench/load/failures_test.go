@@ -106,11 +106,12 @@ func reset(c net.Conn) {
 	_ = c.(*net.TCPConn).SetLinger(0)
 }
 
-// A process that runs out of descriptors says so.
+// A process that runs out of descriptors says so. The tunnels that it can open stand
+// until long after the last was tried, so that none of them makes room for another.
 func TestDescriptors(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := Scenario{Kind: Idle, Devices: 100, Ramp: 100 * time.Millisecond, Sustain: 300 * time.Millisecond}
+	s := Scenario{Kind: Idle, Devices: 100, Ramp: 100 * time.Millisecond, Sustain: 3 * time.Second}
 	plan, err := json.Marshal(w.plan("tcp", w.service, s))
 	if err != nil {
 		t.Fatal(err)
@@ -126,8 +127,9 @@ func TestDescriptors(t *testing.T) {
 	if err := json.Unmarshal(out, &r); err != nil {
 		t.Fatal(err)
 	}
-	if n := r.Outside[Descriptors]; n < 50 || r.Held+n != 100 || r.Done != r.Held || r.Failed != 0 {
-		t.Errorf("%d held, of them %d used; %v", r.Held, r.Done, r.Outside)
+	// What was opened late, on a busy machine, is used, and not among those held.
+	if n := r.Outside[Descriptors]; n < 50 || r.Done+n != 100 || r.Held > r.Done || r.Failed != 0 {
+		t.Errorf("%d held, %d used; %v, failed %v", r.Held, r.Done, r.Outside, r.Failures)
 	}
 }
 

@@ -172,7 +172,8 @@ func (t *trigger) since(planned time.Time) time.Time {
 	return t.began
 }
 
-// pull runs the command at at, and kills it if it goes on until end. What it prints is
+// pull runs the command at at, and kills it, with its children, if it goes on until end.
+// What it prints is
 // dropped: it may hold secrets.
 func (t *trigger) pull(ctx context.Context, argv []string, at, end time.Time) {
 	if waitUntil(ctx, at) != nil {
@@ -184,6 +185,7 @@ func (t *trigger) pull(ctx context.Context, argv []string, at, end time.Time) {
 	bounded, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	command := exec.CommandContext(bounded, argv[0], argv[1:]...)
+	asGroup(command)
 	command.WaitDelay = time.Second // for children that keep its output open
 	err := command.Run()
 	if err == nil || ctx.Err() != nil {

@@ -29,8 +29,7 @@ func small(kind string) Scenario {
 	if u.heartbeat {
 		s.Heartbeat, s.Scale = [2]time.Duration{5 * time.Second, 20 * time.Second}, 100
 	}
-	switch kind {
-	case Bulk, Push, Extender, Day: // what does not fall due by itself takes its time on a busy machine
+	if closed(kind) {
 		s.Sustain = 1500 * time.Millisecond
 	}
 	if kind == Bulk {
@@ -42,7 +41,14 @@ func small(kind string) Scenario {
 	return s
 }
 
-// Every kind does, through a gateway, what it says, and nothing fails.
+// closed is whether operations of a kind do not fall due by themselves, but one after
+// the other: how many there are within a time is the machine's doing.
+func closed(kind string) bool {
+	return slices.Contains([]string{Bulk, Push, Extender, Day}, kind)
+}
+
+// Every kind does, through a gateway, what it says, and nothing fails. What is a closed
+// loop gets more time if the machine was too busy for all of it.
 func TestKinds(t *testing.T) {
 	t.Parallel()
 	kinds := []struct {
@@ -66,33 +72,59 @@ func TestKinds(t *testing.T) {
 		tt := kinds[i]
 		t.Run(tt.kind, func(t *testing.T) {
 			w := newWorld(t)
-			r := run(t, w.plan("socks", w.socks(t), small(tt.kind)))
-			if r.Failed != 0 || r.Unfinished != 0 || r.Died != 0 || len(r.Outside) != 0 {
-				t.Errorf("failed %d %v, unfinished %d, died %d, outside %v", r.Failed, r.Failures, r.Unfinished, r.Died, r.Outside)
+			s, times := small(tt.kind), uint64(1)
+			r := run(t, w.plan("socks", w.socks(t), s))
+			enough := func() bool {
+				return r.Scheduled >= times*tt.scheduled[0] &&
+					!slices.ContainsFunc(tt.rows, func(name string) bool { return rowOf(r, name).Latency.Count() == 0 })
 			}
-			if r.Scheduled < tt.scheduled[0] || r.Scheduled > tt.scheduled[1] {
-				t.Errorf("%d scheduled, want %v", r.Scheduled, tt.scheduled)
+			for closed(tt.kind) && !enough() && times < 16 {
+				doneWhatItDid(t, r)
+				t.Logf("not all of it came in %v: %d scheduled, %d handshakes, %+v", s.Sustain, r.Scheduled, r.Handshakes, r.Seconds)
+				times *= 4
+				s.Sustain *= 4
+				r = run(t, w.plan("socks", w.socks(t), s))
+			}
+			doneWhatItDid(t, r)
+			if r.Scheduled < times*tt.scheduled[0] || r.Scheduled > times*tt.scheduled[1] {
+				t.Errorf("%d scheduled, want %d times %v", r.Scheduled, times, tt.scheduled)
 			}
 			if r.Held > tt.held { // what was opened late, on a busy machine, is not among them
 				t.Errorf("%d held, want %d", r.Held, tt.held)
 			}
 			for _, name := range tt.rows {
-				if o := rowOf(r, name); o.Latency.Count() == 0 || o.Within10s != o.Latency.Count() || o.Within30s != o.Within10s {
-					t.Errorf("%s: %d, of them %d and %d in 10 and 30 s", name, o.Latency.Count(), o.Within10s, o.Within30s)
+				if rowOf(r, name).Latency.Count() == 0 {
+					t.Errorf("%s: none", name)
 				}
 			}
-			if r.Handshakes == 0 || r.Resumed != 0 || r.Sustain <= 0 {
-				t.Errorf("%d handshakes, %d resumed, sustain %v", r.Handshakes, r.Resumed, r.Sustain)
-			}
-			var total Second
-			for _, s := range r.Seconds {
-				total.Scheduled, total.Done, total.Down = total.Scheduled+s.Scheduled, total.Done+s.Done, total.Down+s.Down
-			}
-			if total.Down == 0 || total.Done < r.Done || total.Scheduled < r.Scheduled {
-				t.Errorf("the seconds add up to %+v", total)
+			if r.Handshakes == 0 {
+				t.Error("no handshake")
 			}
 		})
 	})
+}
+
+// doneWhatItDid wants nothing of a run to have failed, and its parts to agree.
+func doneWhatItDid(t *testing.T, r Result) {
+	t.Helper()
+	if r.Failed != 0 || r.Unfinished != 0 || r.Died != 0 || len(r.Outside) != 0 {
+		t.Errorf("failed %d %v, unfinished %d, died %d, outside %v", r.Failed, r.Failures, r.Unfinished, r.Died, r.Outside)
+	}
+	for _, o := range r.Operations {
+		if o.Within10s != o.Latency.Count() || o.Within30s != o.Within10s {
+			t.Errorf("%s: %d, of them %d and %d in 10 and 30 s", o.Name, o.Latency.Count(), o.Within10s, o.Within30s)
+		}
+	}
+	if r.Resumed != 0 || r.Sustain <= 0 {
+		t.Errorf("%d resumed, sustain %v", r.Resumed, r.Sustain)
+	}
+	var total Second
+	for _, s := range r.Seconds {
+		total.Scheduled, total.Done, total.Down = total.Scheduled+s.Scheduled, total.Done+s.Done, total.Down+s.Down
+	}
+	if (total.Down == 0) != (total.Done == 0) || total.Done < r.Done || total.Scheduled < r.Scheduled {
+		t.Errorf("the seconds add up to %+v", total)
+	}
 }
 
 // Every kind has rows, each with a name of its own.

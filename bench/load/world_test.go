@@ -34,13 +34,15 @@ type world struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{} // of gateways, from devices
 	stall chan struct{}         // closed unless the service stands still
+	come  uint64                // connections to the service so far
+	more  chan struct{}         // closed, and made anew, whenever one comes
 }
 
 const goodTicket = "0123456789ABCDEF0123456789ABCDEF"
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{conns: make(map[net.Conn]struct{}), stall: make(chan struct{})}
+	w := &world{conns: make(map[net.Conn]struct{}), stall: make(chan struct{}), more: make(chan struct{})}
 	close(w.stall)
 	w.identify(t)
 	s := new(exchange.Service)
@@ -98,7 +100,36 @@ func (s *stallable) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.w.come++
+	close(s.w.more)
+	s.w.more = make(chan struct{})
 	return &stalling{conn, s.w}, nil
+}
+
+// came is how often the service has been reached, by as many tunnels.
+func (w *world) came() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.come
+}
+
+// reached waits until the service has been reached n times.
+func (w *world) reached(ctx context.Context, n uint64) error {
+	for {
+		w.mu.Lock()
+		come, more := w.come, w.more
+		w.mu.Unlock()
+		if come >= n {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 type stalling struct {

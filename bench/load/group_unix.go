@@ -1,0 +1,17 @@
+//go:build unix
+
+package load
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// asGroup has a command and whatever it starts be one process group, which is killed
+// whole when the command's context ends: a script's own children would live on. It is
+// not tied to our own end (Pdeathsig): that is sent when the thread ends which started
+// the command, and threads come and go.
+func asGroup(command *exec.Cmd) {
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
+}
