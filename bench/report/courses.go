@@ -38,8 +38,8 @@ func (r *Report) rateCourse(outcomes []outcome) *multiple {
 		done := o.seconds(func(s *load.Second) float64 { return float64(s.Done) })
 		failed := o.seconds(func(s *load.Second) float64 { return float64(s.Failed) })
 		c.Layers = append(c.Layers, chart.Layer{Kind: chart.Step, Tone: toneFaint, Points: scheduled.points()})
-		c.Layers = append(c.Layers, banded(toneFirst, 0, done.points())...)
-		c.Layers = append(c.Layers, banded(toneBad, 1, failed.points())...)
+		c.Layers = append(c.Layers, banded(toneFirst, 0, stepped(done.points()))...)
+		c.Layers = append(c.Layers, banded(toneBad, 1, stepped(failed.points()))...)
 		return c
 	})
 }
@@ -65,7 +65,7 @@ func (r *Report) bodiesCourse(outcomes []outcome) *multiple {
 		c := r.timeline(o, inUnit("Mbit/s"))
 		down := o.seconds(func(s *load.Second) float64 { return float64(s.Down) * 8e-6 })
 		up := o.seconds(func(s *load.Second) float64 { return float64(s.Up) * 8e-6 })
-		c.Layers = append(banded(toneFirst, 0, down.points()), banded(toneSecond, 1, up.points())...)
+		c.Layers = append(banded(toneFirst, 0, stepped(down.points())), banded(toneSecond, 1, stepped(up.points()))...)
 		return c
 	})
 }

@@ -53,8 +53,11 @@ func read(from io.Reader, most int64) (*Report, error) {
 	if head.Format == nil {
 		return nil, fmt.Errorf("%w: it names no format", ErrFormat)
 	}
-	if *head.Format != Format {
-		return nil, fmt.Errorf("%w: it is of format %d, not %d", ErrFormat, *head.Format, Format)
+	switch has := *head.Format; {
+	case has > Format:
+		return nil, fmt.Errorf("%w: it is of format %d, written by a newer one; this one reads format %d only", ErrFormat, has, Format)
+	case has < Format:
+		return nil, fmt.Errorf("%w: it is of format %d, written by an older one, whose figures do not compare; this one reads format %d only", ErrFormat, has, Format)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
@@ -76,9 +79,18 @@ const (
 	maxHosts     = 1024
 	maxRounds    = 10_000
 	maxFigures   = 10_000
+	maxSeconds   = 1_000_000 // of a round, and samples of a host: eleven days
+	maxRows      = 100       // operations of a round
 )
 
 func (r *Report) check() error {
+	var seconds, rows, samples int
+	for _, round := range r.Rounds {
+		seconds, rows = max(seconds, len(round.Result.Seconds)), max(rows, len(round.Result.Operations))
+	}
+	for _, h := range r.Hosts {
+		samples = max(samples, len(h.Samples))
+	}
 	for _, n := range []struct {
 		what       string
 		has, limit int
@@ -91,6 +103,9 @@ func (r *Report) check() error {
 		{"verdicts", len(r.Verdicts), maxFigures},
 		{"limits", len(r.Limits), maxEndpoints},
 		{"knees", len(r.Knees), maxEndpoints},
+		{"seconds in a round", seconds, maxSeconds},
+		{"operations in a round", rows, maxRows},
+		{"samples of a host", samples, maxSeconds},
 	} {
 		if n.has > n.limit {
 			return fmt.Errorf("%w: it has %d %s, and at most %d are read", ErrFormat, n.has, n.what, n.limit)

@@ -7,6 +7,9 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/sallyport/sallyport/bench/evidence"
+	"github.com/sallyport/sallyport/bench/load"
 )
 
 func TestReadBack(t *testing.T) {
@@ -48,12 +51,14 @@ func TestReadRefuses(t *testing.T) {
 		"no JSON":         {"sallyport", ErrFormat, ""},
 		"an array":        {"[]", ErrFormat, ""},
 		"no format":       {`{"id":"x"}`, ErrFormat, "names no format"},
-		"another format":  {`{"format":2,"news":1}`, ErrFormat, "of format 2, not 1"},
+		"an older format": {`{"format":1,"rounds":[]}`, ErrFormat, "of format 1, written by an older one"},
+		"a newer format":  {`{"format":3,"news":1}`, ErrFormat, "of format 3, written by a newer one"},
 		"cut short":       {whole.String()[:whole.Len()/2], ErrFormat, ""},
 		"something after": {whole.String() + "{}", ErrFormat, ""},
-		"unknown field":   {`{"format":1,"flattery":1}`, nil, "flattery"},
-		"bad histogram":   {`{"format":1,"rounds":[{"result":{"operations":[{"latency":"!"}]}}]}`, nil, ""},
-		"many endpoints":  {`{"format":1,"endpoints":["a"` + strings.Repeat(`,"a"`, maxEndpoints) + `]}`, ErrFormat, "65 endpoints"},
+		"unknown field":   {`{"format":2,"flattery":1}`, nil, "flattery"},
+		"bad histogram":   {`{"format":2,"rounds":[{"result":{"operations":[{"latency":"!"}]}}]}`, nil, ""},
+		"many operations": {`{"format":2,"rounds":[{"result":{"operations":[{}` + strings.Repeat(`,{}`, maxRows) + `]}}]}`, ErrFormat, "101 operations in a round"},
+		"many endpoints":  {`{"format":2,"endpoints":["a"` + strings.Repeat(`,"a"`, maxEndpoints) + `]}`, ErrFormat, "65 endpoints"},
 	} {
 		r, err := Read(strings.NewReader(c.text))
 		switch {
@@ -63,6 +68,19 @@ func TestReadRefuses(t *testing.T) {
 			t.Errorf("%s: %v is not %v", name, err, c.is)
 		case !strings.Contains(err.Error(), c.says):
 			t.Errorf("%s: %q does not say %q", name, err, c.says)
+		}
+	}
+}
+
+// No host and no round of a report holds more than any benchmark's does.
+func TestCheckBounds(t *testing.T) {
+	for says, r := range map[string]*Report{
+		"1000001 seconds in a round": {Rounds: []Round{{}, {Result: load.Result{Seconds: make([]load.Second, maxSeconds+1)}}}},
+		"1000001 samples of a host":  {Hosts: []Host{{}, {Samples: make([]evidence.Sample, maxSeconds+1)}}},
+		"10001 rounds":               {Rounds: make([]Round, maxRounds+1)},
+	} {
+		if err := r.check(); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v", says, err)
 		}
 	}
 }
@@ -87,7 +105,7 @@ func TestReadIsBounded(t *testing.T) {
 	if from.taken > most+1 {
 		t.Errorf("it took %d bytes of at most %d", from.taken, most)
 	}
-	if _, err := read(strings.NewReader(`{"format":1}`), 12); err != nil {
+	if _, err := read(strings.NewReader(`{"format":2}`), 12); err != nil {
 		t.Errorf("as long as it may be: %v", err)
 	}
 }
@@ -95,13 +113,13 @@ func TestReadIsBounded(t *testing.T) {
 // What JSON allows must be shown without a panic, and come back as
 // it was written.
 func FuzzRead(f *testing.F) {
-	f.Add([]byte(`{"format":1}`))
-	f.Add([]byte(`{"format":1,"endpoints":["a","b"],"rounds":[{"endpoint":"a","load":-1e308,"sustain":"2026-01-02T03:04:05Z",
+	f.Add([]byte(`{"format":2}`))
+	f.Add([]byte(`{"format":2,"endpoints":["a","b"],"rounds":[{"endpoint":"a","load":-1e308,"sustain":"2026-01-02T03:04:05Z",
 		"result":{"scheduled":1,"sustain":-5,"seconds":[{"at":"9999-01-02T03:04:05Z","p99":-1},{"at":"0001-01-02T03:04:05Z","done":18446744073709551615}],
 		"operations":[{"name":"wake","latency":"","within_10s":9}],"failures":{"x":1}}}]}`))
-	f.Add([]byte(`{"format":1,"endpoints":["a"],"hosts":[{"role":"gateway","cores":-1,"samples":[{"at":"0001-01-01T00:00:00Z","cores":[{"id":-9223372036854775808,"user":1e308},{"id":9,"user":1e308}],
+	f.Add([]byte(`{"format":2,"endpoints":["a"],"hosts":[{"role":"gateway","cores":-1,"samples":[{"at":"0001-01-01T00:00:00Z","cores":[{"id":-9223372036854775808,"user":1e308},{"id":9,"user":1e308}],
 		"interfaces":[{"name":"x","wire_rx_bits":18446744073709551615}],"qdiscs":[{"backlog_bytes":1}],"processes":[{"role":"gateway","rss_kib":-1}]}]}],"rounds":[{"endpoint":"a"}]}`))
-	f.Add([]byte(`{"format":1,"endpoints":["a"],"figures":[{"endpoint":"a","name":"f","unit":"ms","rounds":[1e308,-1e308],"median":5e-324,"low":-1e308,"high":1e308}],
+	f.Add([]byte(`{"format":2,"endpoints":["a"],"figures":[{"endpoint":"a","name":"f","unit":"ms","rounds":[1e308,-1e308],"median":5e-324,"low":-1e308,"high":1e308}],
 		"ratios":[{"name":"f","of":"a","to":"b","median":1e-300,"pairs":1}],"knees":[{"endpoint":"a","load":1e300,"above":1,"tries":[{"load":0.001}]}],"sizing":[{"value":-0.0}],"limits":[{"resource":"link"}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		r, err := Read(bytes.NewReader(text))

@@ -90,6 +90,21 @@ func banded(tone, dash int, points []chart.Point) []chart.Layer {
 	}
 }
 
+// stepped holds each value until the next: what was counted in a second is of all of
+// it, and a line from one to the next would show what was not there.
+func stepped(points []chart.Point) []chart.Point {
+	var out []chart.Point
+	for i, p := range points {
+		if i > 0 {
+			held := points[i-1]
+			held.X = p.X
+			out = append(out, held)
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
 // timeline is an empty chart over the course of a round.
 func (r *Report) timeline(o *outcome, y chart.Axis) *chart.Chart {
 	return &chart.Chart{

@@ -9,7 +9,10 @@ import (
 )
 
 // Format is the version of the JSON form. Readers refuse others.
-const Format = 1
+//
+// Format 1 had the times of samples by the coordinator's clock, and from 2 on they are
+// by their host's: who took the one for the other would be wrong by twice the offset.
+const Format = 2
 
 // Report is everything a benchmark saw and what it makes of it. Its JSON is the
 // record; the page and the terminal's summary are made of it and nothing else.

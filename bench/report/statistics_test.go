@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/sallyport/sallyport/bench/report/chart"
 )
 
 func nan() float64 { return math.NaN() }
@@ -137,5 +139,17 @@ func TestPlain(t *testing.T) {
 func TestShellLine(t *testing.T) {
 	if got, want := shellLine([]string{"a", "--to", "x?y=1&z", "it's", ""}), `a --to 'x?y=1&z' 'it'\''s' ''`; got != want {
 		t.Errorf("%s, not %s", got, want)
+	}
+}
+
+// A count is of a whole second: where all was done that fell due, the two lines are one.
+func TestCountsAreStepped(t *testing.T) {
+	points := []chart.Point{{X: 0, Y: 120, Low: 110, High: 130}, {X: 1, Y: 200, Low: 190, High: 210}, {X: 2}}
+	want := []chart.Point{points[0], {X: 1, Y: 120, Low: 110, High: 130}, points[1], {X: 2, Y: 200, Low: 190, High: 210}, points[2]}
+	if got := stepped(points); !slices.Equal(got, want) {
+		t.Errorf("%+v", got)
+	}
+	if got := stepped(nil); len(got) != 0 {
+		t.Errorf("of nothing: %+v", got)
 	}
 }
