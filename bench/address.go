@@ -41,33 +41,65 @@ func ownAddresses() []netip.Addr {
 	return own
 }
 
-// place is an address that traffic goes to.
-type place struct{ what, address string }
+// place is an address that traffic goes to. What counts is who has it, and not how it
+// is written: owners are the addresses that its name stands for.
+type place struct {
+	what, address string
+	owners        []netip.Addr
+}
 
-// leadsOut finds out whether every place is on another host than the clients that
-// will dial it. Names are looked up here; a name that only others know is theirs to
-// judge, and passes.
-func leadsOut(ctx context.Context, places []place, clients []*party) error {
-	for _, p := range places {
-		hostname, _, err := net.SplitHostPort(p.address)
-		if err != nil {
-			return fmt.Errorf("%s: %w", p.what, err)
+// placed looks up who has an address. A name that only others know is theirs to judge,
+// and has nobody here.
+func placed(ctx context.Context, what, address string) (place, error) {
+	hostname, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return place{}, fmt.Errorf("%s: %w", what, err)
+	}
+	return place{what, address, addressesOf(ctx, hostname)}, nil
+}
+
+// within is whether one of these addresses has the place.
+func (p place) within(addresses []netip.Addr) bool {
+	return slices.ContainsFunc(p.owners, func(a netip.Addr) bool { return slices.Contains(addresses, a) })
+}
+
+// leadsOut refuses a place that is on the host of a client that will dial it.
+func (p place) leadsOut(clients []*party) error {
+	for _, a := range p.owners {
+		if a.IsLoopback() || a.IsUnspecified() {
+			return &LoopbackError{p.what, p.address, "is loopback"}
 		}
-		for _, address := range addressesOf(ctx, hostname) {
-			if address.IsLoopback() || address.IsUnspecified() {
-				return &LoopbackError{p.what, p.address, "is loopback"}
-			}
-			for _, c := range clients {
-				if slices.Contains(c.hello.Addresses, address) {
-					return &LoopbackError{p.what, p.address, "is an address of " + c.name() + " itself"}
-				}
-			}
+	}
+	for _, c := range clients {
+		if p.within(c.hello.Addresses) {
+			return &LoopbackError{p.what, p.address, "is an address of " + c.name() + " itself"}
 		}
 	}
 	return nil
 }
 
+// sameHost is whether two agents have the very same addresses. One that both have would
+// not do: every host with containers has 172.17.0.1.
+func sameHost(a, b []netip.Addr) bool {
+	far := func(all []netip.Addr) []netip.Addr {
+		return slices.SortedFunc(func(yield func(netip.Addr) bool) {
+			for _, each := range all {
+				if !each.IsLoopback() && !each.IsLinkLocalUnicast() && !yield(each) {
+					return
+				}
+			}
+		}, netip.Addr.Compare)
+	}
+	mine, yours := far(a), far(b)
+	return len(mine) > 0 && slices.Equal(mine, yours)
+}
+
+// addressesOf are those that a name stands for; none if nobody here knows it. Without a
+// name, this host is dialled.
 func addressesOf(ctx context.Context, hostname string) []netip.Addr {
+	if hostname == "" {
+		return []netip.Addr{netip.IPv6Unspecified()}
+	}
 	if a, err := netip.ParseAddr(hostname); err == nil {
 		return []netip.Addr{a.WithZone("").Unmap()}
 	}
@@ -78,7 +110,7 @@ func addressesOf(ctx context.Context, hostname string) []netip.Addr {
 		return nil
 	}
 	for i := range found {
-		found[i] = found[i].Unmap()
+		found[i] = found[i].WithZone("").Unmap()
 	}
 	return found
 }

@@ -14,10 +14,6 @@ import (
 	"github.com/sallyport/sallyport/bench/exchange"
 )
 
-// maxStrangers bounds the connections that have not proved anything yet, or are
-// about to be told that the agent is busy.
-const maxStrangers = 8
-
 // Agent is a host that takes part in runs: it may serve the exchange service, makes
 // load and watches its host, as a coordinator with its key tells it. It serves one
 // coordinator at a time.
@@ -66,20 +62,14 @@ func (a *Agent) Serve(ctx context.Context, control, service net.Listener) error 
 	return group.Wait()
 }
 
-// accept takes a slot before each connection, so that strangers wait in the kernel's
-// queue and not in memory.
+// accept lets in whoever comes, and has the oldest stranger give way to a new one.
 func (a *Agent) accept(ctx context.Context, control net.Listener, identity tls.Certificate, host *host) error {
 	defer context.AfterFunc(ctx, func() { _ = control.Close() })()
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
-	slots := make(chan struct{}, maxStrangers)
+	strangers := newStrangers()
 	var delay time.Duration
 	for {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
 		conn, err := control.Accept()
 		switch {
 		case ctx.Err() != nil:
@@ -90,7 +80,6 @@ func (a *Agent) accept(ctx context.Context, control net.Listener, identity tls.C
 		case errors.Is(err, net.ErrClosed):
 			return err
 		case err != nil:
-			<-slots
 			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
 			if pause(ctx, delay) != nil {
 				return nil
@@ -98,35 +87,42 @@ func (a *Agent) accept(ctx context.Context, control net.Listener, identity tls.C
 			continue
 		}
 		delay = 0
+		proving, leave, err := strangers.admit(ctx)
+		if err != nil {
+			_ = conn.Close()
+			return nil
+		}
 		sessions.Go(func() {
+			defer leave()
 			defer conn.Close()
-			a.welcome(ctx, conn, identity, host, sync.OnceFunc(func() { <-slots }))
+			a.welcome(ctx, proving, conn, identity, host, leave)
 		})
 	}
 }
 
-// welcome finds out whether a connection is from a coordinator, and serves it. Its
-// slot is free again as soon as that is known.
-func (a *Agent) welcome(ctx context.Context, conn net.Conn, identity tls.Certificate, host *host, free func()) {
-	defer free()
+// welcome finds out whether a connection is from a coordinator, before proving ends,
+// and serves it. From then on it is a stranger no more.
+func (a *Agent) welcome(ctx, proving context.Context, conn net.Conn, identity tls.Certificate, host *host, leave func()) {
 	from := conn.RemoteAddr().String()
-	secure, err := acceptSecure(ctx, conn, identity, a.Key)
+	secure, err := acceptSecure(proving, conn, identity, a.Key)
 	if err != nil {
+		if cause := context.Cause(proving); errors.Is(cause, errCrowd) {
+			err = cause
+		}
 		if ctx.Err() == nil {
 			a.log("turned away " + from + ": " + printable(err.Error()))
 		}
 		return
 	}
-	l := newLink(secure)
 	if !a.busy.TryLock() {
 		a.log("turned away " + from + ": busy with another run")
-		refuse(l, errBusy)
+		refuse(proving, secure, errBusy)
 		return
 	}
 	defer a.busy.Unlock()
-	free()
+	leave()
 	a.log("coordinator at " + from + " came")
-	err = host.serve(ctx, l)
+	err = host.serve(ctx, newLink(secure))
 	if errors.Is(err, io.EOF) {
 		a.log("coordinator at " + from + " is done")
 		return
@@ -140,11 +136,15 @@ func (a *Agent) log(text string) {
 	}
 }
 
-// refuse answers the hello with why there will be no run.
-func refuse(l *link, why error) {
-	m, err := l.receive(maxHello)
-	if err == nil && m.Call == callHello {
-		_ = l.send(message{ID: m.ID, Error: why.Error()})
+// refuse answers the hello with why there will be no run, before ctx ends.
+func refuse(ctx context.Context, conn net.Conn, why error) {
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
+	m, err := readMessage(conn, maxHello)
+	if err != nil || m.Call != callHello {
+		return
+	}
+	if frame, err := appendMessage(nil, message{ID: m.ID, Error: why.Error()}); err == nil {
+		_, _ = conn.Write(frame)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,20 +89,70 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
-// Strangers that hold all slots hold them for as long as they may, and no longer.
+// Strangers that hold all places keep nobody out: the oldest gives way at once.
 func TestStrangersAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key := newKey()
 		control := startAgent(t, &Agent{Key: key, Version: "1"})
-		for range maxStrangers {
-			defer control.dial().Close()
+		silent := make([]net.Conn, maxStrangers)
+		for i := range silent {
+			silent[i] = control.dial()
+			defer silent[i].Close()
 		}
 		began := time.Now()
 		p := reach(t, control.dial(), key, "client 1")
 		defer p.link.close()
-		if waited := time.Since(began); waited < proveTime || waited > proveTime+time.Second {
+		if err := p.greet(t.Context(), "1"); err != nil {
+			t.Error(err)
+		}
+		if waited := time.Since(began); waited > clockTries*clockPause {
 			t.Errorf("a coordinator waited for %v behind %d strangers", waited, maxStrangers)
 		}
+		if after := closedAfter(silent[0]); after != 0 {
+			t.Errorf("the oldest stranger stayed for %v", after)
+		}
+		if after := closedAfter(silent[1]); after == 0 {
+			t.Error("the second stranger went, too, and nobody needed its place")
+		}
+		if stayed := time.Since(began); stayed > proveTime {
+			t.Errorf("a stranger stayed for %v", stayed)
+		}
+	})
+}
+
+// One that is told to come again later has until then as long as any other, from when
+// it came, however slowly it says hello.
+func TestRefusalEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key := newKey()
+		control := startAgent(t, &Agent{Key: key, Version: "1"})
+		first := reach(t, control.dial(), key, "sink")
+		if err := first.greet(t.Context(), "1"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		conn := control.dial()
+		defer conn.Close()
+		time.Sleep(proveTime / 2) // the agent has accepted it, and waits
+		secure, err := openSecure(t.Context(), conn, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var saying sync.WaitGroup
+		defer saying.Wait()
+		saying.Go(func() {
+			for _, each := range framed(`{"id":1,"call":"hello","body":{"version":"1"}}`) {
+				if _, err := secure.Write([]byte{each}); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		})
+		closedAfter(conn)
+		if stayed := time.Since(began); stayed != proveTime {
+			t.Errorf("it stayed for %v, want %v", stayed, proveTime)
+		}
+		first.link.close()
 	})
 }
 

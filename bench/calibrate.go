@@ -28,7 +28,7 @@ func (r *run) calibrate(ctx context.Context) error {
 			return err
 		}
 	}
-	r.say("calibrating: the way to the sink, without an endpoint", r.Calibrate)
+	r.say("calibrating: the way to the sink, without an endpoint", time.Duration(len(r.cast.clients))*r.Calibrate)
 	setup := load.Default(load.Setup)
 	setup.Rate, setup.Ramp, setup.Sustain, setup.Down = directRate, 0, r.Calibrate, 0
 	result, err := r.directly(ctx, setup)

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -63,6 +65,49 @@ type rehearsed struct {
 type ran struct {
 	Result load.Result `json:"result"`
 	Broken string      `json:"broken,omitempty"`
+}
+
+// What a result may have, whatever its plan: a scenario has some five rows, each of
+// four histograms that take 190 KB however short their text, and a plan with all that it
+// waits for ends within maxSeconds.
+const (
+	maxRows    = 16
+	maxSeconds = 27 * 3600
+)
+
+// ranSize is a ran of which nothing but the sizes is kept. It is read first, for memory
+// is taken by what a text says and not by how long it is.
+type ranSize struct {
+	Result struct {
+		Operations count `json:"operations"`
+		Seconds    count `json:"seconds"`
+	} `json:"result"`
+}
+
+// count is how many elements a list has; those of a list that stands there twice are
+// added up.
+type count int
+
+// UnmarshalJSON counts.
+func (c *count) UnmarshalJSON(text []byte) error {
+	var all []struct{}
+	err := json.Unmarshal(text, &all)
+	*c += count(len(all))
+	return err
+}
+
+// UnmarshalJSON reads what another host says of its load.
+func (r *ran) UnmarshalJSON(text []byte) error {
+	var size ranSize
+	if err := json.Unmarshal(text, &size); err != nil {
+		return err
+	}
+	if size.Result.Operations > maxRows || size.Result.Seconds > maxSeconds {
+		return fmt.Errorf("a result of %d operations and %d seconds, where %d and %d are the most",
+			size.Result.Operations, size.Result.Seconds, maxRows, maxSeconds)
+	}
+	type plain ran
+	return json.Unmarshal(text, (*plain)(r))
 }
 
 type watched struct {

@@ -2,8 +2,10 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -127,6 +129,46 @@ func meet(ctx context.Context, role, address string, o Options, start func(func(
 	return p, p.greet(ctx, o.Version)
 }
 
+// leavesHosts finds out whether the traffic does: from each client to the endpoints and
+// the sink, and from the endpoints to the sink. Two that are on one host elsewhere are
+// that host's matter, and marked; those on this one, whose addresses are own, are refused.
+func (r *run) leavesHosts(ctx context.Context, own []netip.Addr) error {
+	clients, sink := r.cast.clientParties(), r.cast.sink.party
+	for _, each := range [][2]string{{"the sink", r.Sink}, {"the service", r.service}} {
+		p, err := placed(ctx, each[0], each[1])
+		if err == nil {
+			err = p.leadsOut(clients)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, c := range clients {
+		if sameHost(c.hello.Addresses, sink.hello.Addresses) {
+			return &LoopbackError{"the sink", r.Sink, "is on the host of " + c.name()}
+		}
+	}
+	for _, e := range r.Endpoints {
+		if e.Address == "" {
+			continue
+		}
+		p, err := placed(ctx, "the endpoint "+e.Name, e.Address)
+		if err == nil {
+			err = p.leadsOut(clients)
+		}
+		switch {
+		case err != nil:
+			return err
+		case e.Way == "tcp" || !p.within(sink.hello.Addresses): // the sink itself; another host
+		case p.within(own):
+			return &LoopbackError{p.what, p.address, "is on this host, and so is the sink"}
+		default:
+			r.mark(e.Name + " and the sink are on one host: the way between them is loopback")
+		}
+	}
+	return nil
+}
+
 // locate finds out how the service is reached, and refuses what does not leave a host.
 func (r *run) locate(ctx context.Context) error {
 	sinkHost, _, err := net.SplitHostPort(r.Sink)
@@ -147,14 +189,9 @@ func (r *run) locate(ctx context.Context) error {
 		}
 		r.service = net.JoinHostPort(host, port)
 	}
-	places := []place{{"the sink", r.Sink}, {"the service", r.service}}
-	for _, e := range r.Endpoints {
-		if e.Address != "" {
-			places = append(places, place{"the endpoint " + e.Name, e.Address})
-		}
-	}
-	err = leadsOut(ctx, places, r.cast.clientParties())
-	if err != nil && r.AllowLoopback {
+	err = r.leavesHosts(ctx, ownAddresses())
+	var loopback *LoopbackError
+	if errors.As(err, &loopback) && r.AllowLoopback {
 		r.mark("loopback: traffic did not leave the host, so the figures are of processors and memory, not of a network")
 		return nil
 	}

@@ -20,15 +20,18 @@
 //
 // It is TLS 1.3, and both sides prove by HMAC over the TLS exporter (RFC 9266) that
 // they hold the same key; until then an agent reads 16 KiB at most, for 5 s at most, of
-// 8 connections at most. Then JSON messages follow, each in a frame (frame.go,
-// calls.go). Either side takes 4 s of silence for the other's end. What an agent does
+// 64 connections at most, the oldest of which gives way to one more (strangers.go). Then
+// JSON messages follow, each in a frame (frame.go, calls.go): of 1 MiB at most, but for a
+// plan with its tickets and a result. What a result or a sample may hold is bounded, and
+// of a host's samples 256 MiB are kept; a report says if there were more. Either side takes 4 s of silence for the other's end. What an agent does
 // for a coordinator ends with it; a coordinator whose agent is gone reports what there
 // was until then, and says who went.
 //
 // # A run
 //
 //	reach     the agents, one program version, their clocks
-//	refuse    what does not leave the host, unless it is allowed, and marked then
+//	refuse    what does not leave the host, unless it is allowed, and marked then: by
+//	          whose the addresses are, however they are written
 //	look      at the hosts, and sample them every second from now on
 //	calibrate the generator alone; the way to the sink without an endpoint; the line
 //	knee      if asked for: the highest load within the objectives
@@ -51,5 +54,7 @@
 // Hosts need not agree on the time. A clock is read by 25 exchanges of which the
 // fastest counts, at the beginning and at the end, and moments are translated: a plan's
 // beginning into each client's time, samples and seconds back into the coordinator's.
-// Latency is measured on one host by one clock and knows nothing of this.
+// Latency is measured on one host by one clock and knows nothing of this. An agent
+// refuses a plan that, by its own clock, began more than a minute ago or begins in more
+// than an hour: one of the two was set within the run.
 package bench

@@ -3,10 +3,7 @@ package bench
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -98,7 +95,7 @@ func setEndpoint(e *load.Endpoint, key, value string) (err error) {
 	case "tls12":
 		e.TLS12, err = yes(value)
 	case "ca":
-		e.CA, err = readBounded(value, maxCA)
+		e.CA, err = readFile(value, maxCA)
 	case "tickets":
 		e.Tickets, err = readTickets(value)
 	}
@@ -113,19 +110,6 @@ func yes(value string) (bool, error) {
 		return false, nil
 	}
 	return false, errors.New("it is 0 or 1")
-}
-
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(filepath.Clean(path))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(text)) > limit {
-		err = fmt.Errorf("%s is larger than %d bytes", path, limit)
-	}
-	return text, err
 }
 
 // readTickets reads a ticket a line. No error quotes one.

@@ -91,9 +91,12 @@ func TestLeadsOut(t *testing.T) {
 	for address, refused := range map[string]bool{
 		"192.0.2.8:443": false, "[2001:db8::1]:443": false,
 		"192.0.2.7:443": true, "[::ffff:192.0.2.7]:443": true, "127.0.0.1:1": true, "[::1]:1": true, "127.9.9.9:1": true,
-		"0.0.0.0:1": true, "localhost:1": true, "no-such-name.invalid:1": false,
+		"0.0.0.0:1": true, "localhost:1": true, "no-such-name.invalid:1": false, ":1": true,
 	} {
-		err := leadsOut(t.Context(), []place{{"the endpoint ours", address}}, clients)
+		p, err := placed(t.Context(), "the endpoint ours", address)
+		if err == nil {
+			err = p.leadsOut(clients)
+		}
 		var loopback *LoopbackError
 		if errors.As(err, &loopback) != refused {
 			t.Errorf("%s: %v", address, err)

@@ -52,6 +52,9 @@ func (r *run) clocksAgain(ctx context.Context) []drift {
 func (r *run) hosts() {
 	for _, m := range r.cast.all {
 		samples := m.party.taken()
+		if n := m.party.lost(); n > 0 {
+			r.mark(fmt.Sprintf("the last %d samples of %s are missing: more than %d MiB of a host are not kept", n, m.party.role, maxEvidence>>20))
+		}
 		r.report.Hosts = append(r.report.Hosts, report.Host{
 			Role: m.party.role, Host: m.host, Offset: m.party.clock.offset, Uncertain: m.party.clock.uncertain,
 			Advice: evidence.Advise(m.host, samples), Samples: samples,

@@ -18,11 +18,16 @@ import (
 //	└──────────────────────┴────────────────┘
 const (
 	frameHead = 4
-	// maxFrame bounds a frame: a result with its histograms and an hour of seconds is
-	// far below it.
-	maxFrame = 64 << 20
-	// maxHello bounds the first frame of each side.
+	// maxHello bounds the first frame of each side, and maxPlain every other one but
+	// the two that are large by nature: what is seen of a host with hundreds of cores
+	// and queues is some 200 KiB.
 	maxHello = 64 << 10
+	maxPlain = 1 << 20
+	// maxPlan bounds a plan, with all its tickets, and maxResult what became of one, a
+	// day's seconds among it. maxFrame is the larger.
+	maxPlan   = 64 << 20
+	maxResult = 32 << 20
+	maxFrame  = maxPlan
 )
 
 var errFrame = errors.New("not a frame of this protocol")
@@ -38,6 +43,17 @@ type message struct {
 	Body  json.RawMessage `json:"body,omitempty"`
 	// Error is of an answer: why there is none.
 	Error string `json:"error,omitempty"`
+
+	size int // of the frame that it came in
+}
+
+// fits refuses a message that is larger than one of its kind may be. It is known only
+// when the frame has been read, so one that is too large ends its connection.
+func (m message) fits(limit int) error {
+	if m.size > limit {
+		return fmt.Errorf("%w: a message of %d bytes, where %d are the most", errFrame, m.size, limit)
+	}
+	return nil
 }
 
 // readMessage reads one frame of at most limit bytes. Memory grows with what has
@@ -70,6 +86,7 @@ func readMessage(r io.Reader, limit int) (message, error) {
 	if m.ID == 0 || m.Call != "" && (m.Event != "" || m.Error != "") || m.Event != "" && m.Error != "" {
 		return message{}, fmt.Errorf("%w: neither a call nor an answer nor an event", errFrame)
 	}
+	m.size = int(length)
 	return m, nil
 }
 

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -19,6 +20,11 @@ const (
 	// that it has watched.
 	maxCalls   = 8
 	maxWatched = 16
+	// maxPast and maxAhead are how far from now a plan may begin, and maxLasts is how
+	// long it may take.
+	maxPast  = time.Minute
+	maxAhead = time.Hour
+	maxLasts = 24 * time.Hour
 )
 
 var (
@@ -84,13 +90,16 @@ func (h *host) serve(ctx context.Context, l *link) error {
 			}
 			return err
 		}
+		if err := m.fits(maxPlain); err != nil && m.Call != callRun {
+			return err
+		}
 		if m.Call == "" || greeted == (m.Call == callHello) {
 			return fmt.Errorf("%w: a call was expected, and hello first", errFrame)
 		}
 		if err := s.take(m); err != nil {
 			return err
 		}
-		limit = maxFrame
+		limit = maxPlan
 	}
 }
 
@@ -155,11 +164,7 @@ func (s *session) perform(m message) (any, error) {
 		}
 		return s.do.rehearse(s.ctx, r)
 	case callRun:
-		var plan load.Plan
-		if err := unpack(m.Body, &plan); err != nil {
-			return nil, err
-		}
-		return s.run(m.ID, plan)
+		return s.run(m.ID, m.Body)
 	case callBreak:
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -173,7 +178,7 @@ func (s *session) perform(m message) (any, error) {
 
 // run carries out a plan, one at a time, and sends its seconds as they pass. A plan
 // that was broken off has a result too.
-func (s *session) run(id uint64, plan load.Plan) (any, error) {
+func (s *session) run(id uint64, body json.RawMessage) (any, error) {
 	ctx, breakOff := context.WithCancelCause(s.ctx)
 	defer breakOff(nil)
 	s.mu.Lock()
@@ -188,7 +193,11 @@ func (s *session) run(id uint64, plan load.Plan) (any, error) {
 		defer s.mu.Unlock()
 		s.breakOff = nil
 	}()
-	if err := plan.Check(); err != nil {
+	var plan load.Plan
+	if err := unpack(body, &plan); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(plan.Check(), timely(plan, s.do.now())); err != nil {
 		return nil, err
 	}
 	if len(plan.Scenario.Trigger) > 0 && !s.trigger {
@@ -196,13 +205,30 @@ func (s *session) run(id uint64, plan load.Plan) (any, error) {
 	}
 	result, err := s.do.run(ctx, plan, func(second load.Second) { s.event(id, eventSecond, second) })
 	if err != nil && ctx.Err() == nil {
-		return nil, err
+		return nil, errors.New(withoutTrigger(err.Error(), plan.Scenario.Trigger))
 	}
 	answer := ran{Result: result}
 	if cause := context.Cause(ctx); cause != nil {
 		answer.Broken = cause.Error()
 	}
 	return answer, nil
+}
+
+// timely refuses a plan for another time, by this host's clock. Nobody waits an hour for
+// a beginning, and what should have begun a minute ago would make up for it all at once:
+// a clock was read wrongly, or set since.
+func timely(plan load.Plan, now time.Time) error {
+	if all := lasts(plan.Scenario); all > maxLasts {
+		return fmt.Errorf("the plan lasts %s, where a day is the most", all)
+	}
+	switch ahead := plan.Begin.Sub(now); {
+	case plan.Begin.IsZero(): // at once
+	case ahead < -maxPast:
+		return fmt.Errorf("the plan began %s ago by this host's clock, where a minute is the most: did a clock move?", -ahead.Round(time.Second))
+	case ahead > maxAhead:
+		return fmt.Errorf("the plan begins in %s by this host's clock, where an hour is the most: did a clock move?", ahead.Round(time.Second))
+	}
+	return nil
 }
 
 // watch samples the host every second until the session ends.

@@ -119,6 +119,7 @@ var verdicts = map[string]struct {
 	"sink busy": {func(v *view) {
 		v.service.Busy, v.service.Waited = 6*time.Second, 4*time.Second
 	}, "sink", "sink"},
+	"sink full": {func(v *view) { v.service.TurnedAway = 1 }, "sink", "sink"},
 	"sink busy with nothing": { // 1.2 ms of a latency of a second
 		func(v *view) {
 			v.service.Busy, v.service.Waited = 1200*time.Millisecond, time.Second

@@ -133,15 +133,26 @@ func missed(verdicts []report.Verdict) string {
 // maxObjectives bounds the file.
 const maxObjectives = 64 << 10
 
-// ReadObjectives reads an objectives file. Every mistake is an error that names the
-// line and, for a key that nobody knows, the nearest one that is known.
+// ReadObjectives reads the text of an objectives file. Every mistake is an error that
+// names the line and, for a key that nobody knows, the nearest one that is known.
 func ReadObjectives(r io.Reader) (*Objectives, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxObjectives+1))
+	text, err := readAll(r, "an objectives file", maxObjectives)
 	if err != nil {
 		return nil, err
 	}
-	if len(text) > maxObjectives {
-		return nil, fmt.Errorf("more than %d bytes of objectives", maxObjectives)
-	}
 	return parseObjectives(text)
+}
+
+// ReadObjectivesFile reads an objectives file, which is in every error.
+func ReadObjectivesFile(path string) (*Objectives, error) {
+	f, _, err := openRegular(path, true)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	o, err := ReadObjectives(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return o, nil
 }

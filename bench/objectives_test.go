@@ -122,7 +122,7 @@ func TestObjectivesRefused(t *testing.T) {
 		"- p99":                              "keys and values",
 		"latency: {}":                        "no objectives",
 		strings.Repeat("#", maxObjectives):   "no objectives",
-		strings.Repeat("#", maxObjectives+1): "more than",
+		strings.Repeat("#", maxObjectives+1): "larger than",
 	} {
 		if _, err := ReadObjectives(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.60q: %v, want %s", text, err, want)

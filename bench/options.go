@@ -76,7 +76,9 @@ type Progress func(Step)
 // Step is where a run is.
 type Step struct {
 	Text string // calibrating; round 2 of 5 through gw-1
-	// Done and Of are of the whole run, as far as can be told.
+	// Done and Of are of the whole run, as far as can be told: while a knee is looked
+	// for, all the tries that there may be are in Of, and those that there was no need
+	// for are out of it afterwards.
 	Done, Of time.Duration
 	// Second is the last second of a client; its At is zero if there is none.
 	Second load.Second
@@ -144,6 +146,9 @@ func (o Options) Check() error {
 		if err := o.plan(e, o.Scenario, "service:1").Check(); err != nil {
 			wrong("%s: %w", e.Name, err)
 		}
+	}
+	if all := lasts(o.Scenario); all > maxLasts {
+		wrong("a round lasts %s, where a day is the most", all)
 	}
 	for i, w := range o.Watch {
 		if w.PID < 1 {

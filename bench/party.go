@@ -15,6 +15,16 @@ import (
 // lastWords is how long a host has to say how far it came, once it is told to break off.
 const lastWords = 10 * time.Second
 
+// What is kept of a host's evidence: of each sample so many cores, interfaces and queues,
+// and of all samples so many bytes, a day's of a host with 16 cores. They count as they
+// come, in JSON, which takes about as much memory, but for what is empty.
+const (
+	maxListed   = 4096
+	maxEvidence = 256 << 20
+	emptySample = 512
+	emptyEntry  = 64 // of a list in a sample
+)
+
 // party is the coordinator's side of a session: one host that takes part.
 type party struct {
 	role    string // client 1, sink, gateway: what reports call it
@@ -27,12 +37,15 @@ type party struct {
 	next    uint64
 	pending map[uint64]*pending
 	samples []evidence.Sample // by the party's own clock, as reports have them
+	room    int               // for so many bytes more of samples
+	dropped int               // samples for which there was no room
 	gone    error             // set once, when the link has ended
 }
 
 // pending is a call that waits for its answer.
 type pending struct {
 	answer chan message // of one
+	limit  int          // of its size
 	second func(load.Second)
 }
 
@@ -55,7 +68,7 @@ type refusedError struct{ who, text string }
 func (e *refusedError) Error() string { return fmt.Sprintf("%s: %s", e.who, e.text) }
 
 func newParty(role, address string, l *link) *party {
-	return &party{role: role, address: address, link: l, pending: make(map[uint64]*pending)}
+	return &party{role: role, address: address, link: l, pending: make(map[uint64]*pending), room: maxEvidence}
 }
 
 func (p *party) name() string {
@@ -131,7 +144,7 @@ func (p *party) beat(ctx context.Context) {
 // slow reader of events would look like a host that went away.
 func (p *party) receive() error {
 	for {
-		m, err := p.link.receive(maxFrame)
+		m, err := p.link.receive(maxResult)
 		if err != nil {
 			return err
 		}
@@ -141,13 +154,7 @@ func (p *party) receive() error {
 		case m.Event != "":
 			err = p.event(m)
 		default:
-			p.mu.Lock()
-			call := p.pending[m.ID]
-			delete(p.pending, m.ID)
-			p.mu.Unlock()
-			if call != nil {
-				call.answer <- m
-			}
+			err = p.answered(m)
 		}
 		if err != nil {
 			return err
@@ -155,16 +162,32 @@ func (p *party) receive() error {
 	}
 }
 
+func (p *party) answered(m message) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	call := p.pending[m.ID]
+	if call == nil { // a beat's, or of a call that nobody waits for any more
+		return m.fits(maxResult)
+	}
+	if err := m.fits(call.limit); err != nil {
+		return err
+	}
+	delete(p.pending, m.ID)
+	call.answer <- m // has room for it
+	return nil
+}
+
 func (p *party) event(m message) error {
+	if err := m.fits(maxPlain); err != nil {
+		return err
+	}
 	switch m.Event {
 	case eventSample:
 		var s evidence.Sample
 		if err := unpack(m.Body, &s); err != nil {
 			return err
 		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.samples = append(p.samples, s)
+		return p.keep(s, len(m.Body))
 	case eventSecond:
 		var s load.Second
 		if err := unpack(m.Body, &s); err != nil {
@@ -181,6 +204,25 @@ func (p *party) event(m message) error {
 	return nil
 }
 
+// keep keeps a sample that came as so many bytes, as long as there is room.
+func (p *party) keep(s evidence.Sample, size int) error {
+	listed := len(s.Cores) + len(s.Interfaces) + len(s.Qdiscs) + len(s.Processes) + len(s.Gaps)
+	if listed > maxListed {
+		return fmt.Errorf("%w: a sample that lists more than %d things", errFrame, maxListed)
+	}
+	size = max(size, emptySample+listed*emptyEntry)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if size > p.room {
+		p.room = 0 // a hole would look like a moment without evidence
+		p.dropped++
+		return nil
+	}
+	p.room -= size
+	p.samples = append(p.samples, s)
+	return nil
+}
+
 // call asks and waits for the answer. second, which may be nil, is told of events
 // and must not wait.
 func (p *party) call(ctx context.Context, name string, body, answer any, second func(load.Second)) error {
@@ -188,7 +230,13 @@ func (p *party) call(ctx context.Context, name string, body, answer any, second 
 	if err != nil {
 		return err
 	}
-	call := &pending{make(chan message, 1), second}
+	call := &pending{make(chan message, 1), maxPlain, second}
+	switch name {
+	case callHello:
+		call.limit = maxHello
+	case callRun:
+		call.limit = maxResult
+	}
 	p.mu.Lock()
 	if p.gone != nil {
 		defer p.mu.Unlock()
@@ -264,13 +312,18 @@ func (p *party) run(ctx context.Context, plan load.Plan, second func(load.Second
 	defer stop()
 	var done ran
 	err := p.call(waiting, callRun, plan, &done, second)
-	for i := range done.Result.Seconds {
-		done.Result.Seconds[i].At = p.clock.ours(done.Result.Seconds[i].At)
-	}
+	done.Result.Shift(-p.clock.offset)
 	if err != nil && errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	return done, err
+}
+
+// lost is how many samples there was no room for.
+func (p *party) lost() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dropped
 }
 
 // taken are the samples until now, by the party's own clock.

@@ -95,9 +95,13 @@ func (r *run) load(ctx context.Context, plan load.Plan) (load.Result, error) {
 	return load.Merge(results...), err
 }
 
-// account is what the service did between two moments.
+// account is what the service did between two moments. Connections that it turned away
+// count from now on: those that are held are opened ahead of both.
 func (r *run) account(ctx context.Context, from, to time.Time) (exchange.Account, error) {
-	var before, after exchange.Account
+	var now, before, after exchange.Account
+	if err := r.cast.sink.party.call(ctx, callAccount, nil, &now, nil); err != nil {
+		return after, err
+	}
 	if err := pause(ctx, time.Until(from)); err != nil {
 		return after, err
 	}
@@ -108,6 +112,7 @@ func (r *run) account(ctx context.Context, from, to time.Time) (exchange.Account
 		return after, err
 	}
 	err := r.cast.sink.party.call(ctx, callAccount, nil, &after, nil)
+	before.TurnedAway = now.TurnedAway
 	return after.Sub(before), err
 }
 

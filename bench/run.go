@@ -105,9 +105,11 @@ func (r *run) prepare(ctx context.Context, start func(func(context.Context) erro
 
 // measure calibrates, looks for the knee if it is asked for, and does the rounds.
 func (r *run) measure(ctx context.Context) error {
-	r.mu.Lock()
-	r.step.Of = 3*r.Calibrate + time.Duration(r.Rounds*len(r.Endpoints))*r.takes(r.Scenario)
-	r.mu.Unlock()
+	rounds := time.Duration(r.Rounds*len(r.Endpoints)) * r.takes(r.Scenario)
+	r.expect(time.Duration(len(r.cast.clients)+2)*r.Calibrate + rounds)
+	if r.Knee {
+		r.expect(time.Duration(len(r.Endpoints)*kneeTries) * r.takes(shortened(r.Scenario)))
+	}
 	if err := r.calibrate(ctx); err != nil {
 		return err
 	}
@@ -117,13 +119,14 @@ func (r *run) measure(ctx context.Context) error {
 			return err
 		}
 		if held == 0 {
+			r.expect(-rounds)
 			r.mark("no rounds: no load was found at which every endpoint met the objectives")
 			return nil
 		}
 		r.Scenario = withLoad(r.Scenario, held)
 	}
 	plan := r.plan(r.Endpoints[0], r.Scenario, r.service)
-	r.report.Plan = plan.Redacted()
+	r.report.Plan = redacted(plan)
 	for number := 1; number <= r.Rounds; number++ {
 		for i := range r.Endpoints {
 			// The order moves on by one each round: who comes first meets another machine.
@@ -149,11 +152,13 @@ func (r *run) measure(ctx context.Context) error {
 // of them held; 0 if one held none.
 func (r *run) knees(ctx context.Context) (held float64, err error) {
 	plan := r.plan(r.Endpoints[0], r.Scenario, r.service)
-	r.report.Plan = plan.Redacted()
+	r.report.Plan = redacted(plan)
 	start, unit, whole := loadOf(r.Scenario)
 	for i, e := range r.Endpoints {
+		tries, done := 0, 0
 		knee, err := searchKnee(ctx, start, whole, func(ctx context.Context, at float64) (attempt, error) {
-			r.say(fmt.Sprintf("knee of %s: %.4g %s", e.Name, at, unit), 0)
+			tries++
+			r.say(fmt.Sprintf("knee of %s, try %d of %d at most: %.4g %s", e.Name, tries, kneeTries, at, unit), 0)
 			s := withLoad(shortened(r.Scenario), at)
 			if plan := r.plan(e, s, r.service); plan.Check() != nil {
 				return attempt{void: "a plan allows no more than this"}, nil
@@ -162,6 +167,7 @@ func (r *run) knees(ctx context.Context) (held float64, err error) {
 			if err != nil {
 				return attempt{}, err
 			}
+			done++
 			a := attemptOf(v, r.Objectives)
 			if len(round.Void) > 0 {
 				a.void = round.Void[0].Says
@@ -176,6 +182,7 @@ func (r *run) knees(ctx context.Context) (held float64, err error) {
 		if err != nil {
 			return 0, err
 		}
+		r.expect(-time.Duration(kneeTries-done) * r.takes(shortened(r.Scenario)))
 		if i == 0 || knee.Load < held {
 			held = knee.Load
 		}
@@ -185,6 +192,13 @@ func (r *run) knees(ctx context.Context) (held float64, err error) {
 
 // takes is how long a round is.
 func (r *run) takes(s load.Scenario) time.Duration { return r.Settle + lead + lasts(s) + tail }
+
+// expect has the whole run take so much longer than was expected.
+func (r *run) expect(longer time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.step.Of += longer
+}
 
 // say tells where the run is; spent is what has been done since the last time.
 func (r *run) say(text string, spent time.Duration) {

@@ -61,11 +61,9 @@ func newIdentity() (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}, err
 }
 
-// acceptSecure is the agent's side. An error means that nothing was proved; the
-// caller closes conn.
+// acceptSecure is the agent's side, which has until ctx ends. An error means that
+// nothing was proved; the caller closes conn.
 func acceptSecure(ctx context.Context, conn net.Conn, identity tls.Certificate, key Key) (*tls.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, proveTime)
-	defer cancel()
 	bounded := &boundedConn{Conn: conn, left: proveBytes}
 	secure := tls.Server(bounded, &tls.Config{
 		Certificates:           []tls.Certificate{identity},
@@ -116,10 +114,6 @@ func openSecure(ctx context.Context, conn net.Conn, key Key) (*tls.Conn, error) 
 // prove does the handshake and then what the side has to do, all before ctx ends.
 func prove(ctx context.Context, secure *tls.Conn, side func(*tls.ConnectionState) error) error {
 	if err := secure.HandshakeContext(ctx); err != nil {
-		return err
-	}
-	deadline, _ := ctx.Deadline()
-	if err := secure.SetDeadline(deadline); err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = secure.SetDeadline(time.Now()) })

@@ -11,7 +11,8 @@ import (
 	"github.com/sallyport/sallyport/bench/report"
 )
 
-// A sink that is slow, in its answers or in its bytes, is what such a run measures:
+// A sink that is slow, in its answers or in its bytes, or takes few connections, is what
+// such a run measures:
 // void, and it is named.
 func TestSlowSinkIsNamed(t *testing.T) {
 	t.Parallel()
@@ -21,6 +22,7 @@ func TestSlowSinkIsNamed(t *testing.T) {
 	}{
 		"answers": {&exchange.Service{Extra: 100 * time.Millisecond}, load.Requests},
 		"bytes":   {&exchange.Service{Rate: 2e6}, load.Bulk},
+		"places":  {&exchange.Service{Most: 5}, load.Idle}, // which opens all it holds in the ramp
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -29,9 +31,12 @@ func TestSlowSinkIsNamed(t *testing.T) {
 			o := short(t, key, sink, socksEndpoint("ours", startGateway(t)))
 			scenario := load.Default(c.kind)
 			scenario.Ramp, scenario.Sustain, scenario.Down = 200*time.Millisecond, 2*time.Second, 0
-			if c.kind == load.Requests {
+			switch c.kind {
+			case load.Requests:
 				scenario.Rate, scenario.Devices = 20, 10
-			} else {
+			case load.Idle:
+				scenario.Devices = 10
+			case load.Bulk:
 				scenario.Streams = 2
 			}
 			o.Scenario = scenario
@@ -40,7 +45,7 @@ func TestSlowSinkIsNamed(t *testing.T) {
 				t.Fatal(err)
 			}
 			i := slices.IndexFunc(r.Void, func(v report.Cause) bool {
-				return v.What == "sink" && (strings.Contains(v.Says, "busy for most") || strings.Contains(v.Says, "sink's own"))
+				return v.What == "sink" && (strings.Contains(v.Says, "busy for most") || strings.Contains(v.Says, "sink's own")) != (name == "places") && strings.Contains(v.Says, "turned connections away") == (name == "places")
 			})
 			if i < 0 {
 				t.Errorf("void %+v, limits %+v, the service %+v", r.Void, r.Limits, r.Rounds[0].Service)

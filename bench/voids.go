@@ -33,6 +33,7 @@ var voids = []struct {
 	{"generator", generatorStolen},
 	{"generator", generatorSlips},
 	{"generator", generatorEmpty},
+	{"sink", sinkFull},
 	{"sink", sinkBusy},
 	{"sink", sinkCores},
 	{"sink", sinkLate},
@@ -119,6 +120,16 @@ func generatorEmpty(v *view) (string, []string) {
 		}
 	}
 	return "", nil
+}
+
+// sinkFull is a service that had as many connections as it may have.
+func sinkFull(v *view) (string, []string) {
+	n := v.service.TurnedAway
+	if n == 0 {
+		return "", nil
+	}
+	return "The sink turned connections away: it had as many as it may have.",
+		[]string{fmt.Sprintf("service: %d connections closed at once, ramps included, beside %d open ones; ulimit -n at the sink bounds them", n, v.service.Open)}
 }
 
 // sinkBusy asks whose time the exchanges took. A service that is busy for a tenth of

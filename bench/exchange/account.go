@@ -10,7 +10,8 @@ import (
 // Waited for the network (a read or a write that blocked), Busy for itself, whatever
 // slows it included. A service that is Busy for most of it is the limit of a run.
 type Account struct {
-	Connections, Open uint64 // accepted so far; open now
+	Connections, Open uint64 // served so far; open now
+	TurnedAway        uint64 // closed as soon as they came: there were as many as may be
 	Asks, Failed      uint64 // answered whole; ended otherwise, heads that were none included
 	Up, Down          uint64 // bytes of bodies
 	// Busy and Waited: holds, and the time between asks, are in neither. A wait that
@@ -23,6 +24,7 @@ type Account struct {
 // the service began: maxima have no difference.
 func (a Account) Sub(earlier Account) Account {
 	a.Connections -= earlier.Connections
+	a.TurnedAway -= earlier.TurnedAway
 	a.Asks -= earlier.Asks
 	a.Failed -= earlier.Failed
 	a.Up -= earlier.Up
@@ -35,10 +37,17 @@ func (a Account) Sub(earlier Account) Account {
 // books are an Account while it is being written by many.
 type books struct {
 	connections, ended atomic.Uint64
+	turnedAway         atomic.Uint64
 	asks, failed       atomic.Uint64
 	up, down           atomic.Uint64
 	busy, waited       atomic.Int64
 	lateMax            atomic.Int64
+}
+
+// open is how many connections there are, or were a moment ago.
+func (b *books) open() uint64 {
+	ended := b.ended.Load() // before connections, or more would have ended than begun
+	return b.connections.Load() - ended
 }
 
 func (b *books) late(d time.Duration) {
@@ -56,7 +65,7 @@ func (s *Service) Account() Account {
 	ended := b.ended.Load() // before connections, or more would have ended than begun
 	connections := b.connections.Load()
 	return Account{
-		Connections: connections, Open: connections - ended,
+		Connections: connections, Open: connections - ended, TurnedAway: b.turnedAway.Load(),
 		Asks: b.asks.Load(), Failed: b.failed.Load(),
 		Up: b.up.Load(), Down: b.down.Load(),
 		Busy: time.Duration(b.busy.Load()), Waited: time.Duration(b.waited.Load()),

@@ -45,6 +45,11 @@
 // hundred bytes besides what the kernel needs. Buffers of 64 KiB are lent while a
 // body flows.
 //
+// Connections are bounded (Service.Most), by three quarters of the process's
+// descriptors unless told otherwise: whoever shares the process, as the control
+// connection of a benchmark does, is left the rest, however many come. What is beyond
+// is closed at once and counted, for then the service was the limit.
+//
 // The service answers anybody. It belongs on a network for tests, never on the
 // internet: it sends whatever it is asked for.
 package exchange

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -223,5 +224,47 @@ func TestHeldConnectionsAreSmall(t *testing.T) {
 	after := size()
 	if grown := int64(after) - int64(before); grown > n*8<<10 { // a buffer alone is 64 KiB
 		t.Errorf("%d bytes a connection", grown/n)
+	}
+}
+
+// As many connections as may be are served, and not one more until one of them ends.
+func TestConnectionsAreBounded(t *testing.T) {
+	s := &Service{Most: 2}
+	addr := loopback(t, s)
+	first, second := dial(t, addr), dial(t, addr)
+	for _, conn := range []net.Conn{first, second} {
+		if _, err := new(Client).Do(conn, Ask{Up: 1, Down: 1}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		conn := dial(t, addr)
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		if n, err := conn.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("one too many is not closed: %d bytes, %v", n, err)
+		}
+	}
+	if a := s.Account(); a.TurnedAway != 3 || a.Connections != 2 || a.Open != 2 || a.Failed != 0 {
+		t.Errorf("%+v", a)
+	}
+	before := s.Account()
+	_ = first.Close()
+	for late := time.Now().Add(5 * time.Second); ; {
+		if _, err := new(Client).Do(dial(t, addr), Ask{Up: 1, Down: 1}, nil); err == nil {
+			break
+		} else if time.Now().After(late) {
+			t.Fatalf("no place is free again: %v", err)
+		}
+	}
+	if since := s.Account().Sub(before); since.Connections != 1 || since.TurnedAway != s.Account().TurnedAway-3 {
+		t.Errorf("since then: %+v", since)
+	}
+}
+
+// Without a bound of its own the service leaves a quarter of the descriptors alone.
+func TestDescriptorsAreLeft(t *testing.T) {
+	most, all := new(Service).most(), uint64(descriptors())
+	if most == 0 || most > all*3/4 {
+		t.Errorf("%d connections of %d descriptors", most, all)
 	}
 }

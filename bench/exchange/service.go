@@ -22,6 +22,11 @@ type Service struct {
 	// up, or a quarter more, so that dead clients keep no buffers; 0 means a minute. A
 	// connection without an ask may be silent for ever.
 	Stall time.Duration
+	// Most is how many connections it serves at a time. What comes beyond is closed at
+	// once, and counted (Account.TurnedAway). 0 means three quarters of the descriptors
+	// that the process may have when it begins to serve (RLIMIT_NOFILE, ulimit -n): a
+	// quarter is left to whatever else the process does.
+	Most int
 
 	books   books
 	buffers buffers
@@ -38,6 +43,7 @@ func (s *Service) Serve(ctx context.Context, l net.Listener) error {
 	defer sessions.Wait()
 	defer stop()
 	defer cancel()
+	most := s.most()
 	var pause time.Duration
 	for {
 		conn, err := l.Accept()
@@ -55,9 +61,21 @@ func (s *Service) Serve(ctx context.Context, l net.Listener) error {
 			continue
 		}
 		pause = 0
+		if s.books.open() >= most {
+			s.books.turnedAway.Add(1)
+			_ = conn.Close()
+			continue
+		}
 		s.books.connections.Add(1)
 		sessions.Go(func() { s.answer(ctx, conn) })
 	}
+}
+
+func (s *Service) most() uint64 {
+	if s.Most > 0 {
+		return uint64(s.Most)
+	}
+	return uint64(max(1, descriptors()/4*3))
 }
 
 // answer serves one connection to its end.

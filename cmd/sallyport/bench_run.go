@@ -163,7 +163,7 @@ func (f *benchRunFlags) gather(cmd *cobra.Command, kind string) (bench.Options, 
 		o.Watch = append(o.Watch, w)
 	}
 	if f.slo != "" {
-		if o.Objectives, err = readObjectives(f.slo); err != nil {
+		if o.Objectives, err = bench.ReadObjectivesFile(f.slo); err != nil {
 			return o, err
 		}
 	}
@@ -208,19 +208,6 @@ func parseWatch(text string) (bench.Watch, error) {
 		return w, fmt.Errorf("--watch: %q is not HOST:PORT,pid=N", text)
 	}
 	return w, nil
-}
-
-func readObjectives(path string) (*bench.Objectives, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	o, err := bench.ReadObjectives(file)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return o, nil
 }
 
 // run does it, writes the files and prints what came of it.
