@@ -4,6 +4,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Relay moves bytes both ways until both directions have ended, one stream has
@@ -183,7 +184,7 @@ func (r *relay) move(d *direction, err error) {
 // stopped is for a src that gives no more.
 func (r *relay) stopped(d *direction, err error) {
 	switch {
-	case err == io.EOF && !d.srcLost.Load():
+	case err == io.EOF && !r.lost(d):
 		r.finish(d)
 	case err == io.EOF:
 		r.breakOff()
@@ -192,12 +193,24 @@ func (r *relay) stopped(d *direction, err error) {
 	}
 }
 
+// lost tells whether the end that a read of d's src has found is none. It is told to
+// the read or to a write that is under way, not to both, and a write that has been told
+// returns at once: so it is waited for a little. One that waits for a slow src goes on.
+func (r *relay) lost(d *direction) bool {
+	const bound = 100 * time.Millisecond
+	for began := time.Now(); r.other(d).writing.Load() != 0 && time.Since(began) < bound; {
+		time.Sleep(bound / 100)
+	}
+	return d.srcLost.Load()
+}
+
 // pass writes p, and lets the watch see it.
 func (r *relay) pass(d *direction, p []byte) error {
 	now := r.watch.now()
 	d.last.Store(now)
 	d.writing.Store(now)
 	n, err := d.dst.Write(p)
+	r.noteLost(d, err) // before nobody waits for it any more
 	d.writing.Store(0)
 	d.moved += int64(n)
 	if err == nil && n < len(p) {
@@ -222,15 +235,20 @@ func (r *relay) finish(d *direction) {
 // have something to say, an answer for one, so the other direction goes on; the
 // half-close limit bounds it.
 func (r *relay) writeFailed(d *direction, err error) {
-	if isLost(err) {
-		r.other(d).srcLost.Store(true)
-	}
+	r.noteLost(d, err)
 	r.ending.note(d.dstFault, err)
 	if isCut(err) {
 		r.breakOff()
 		return
 	}
 	r.watch.halfClosed()
+}
+
+// noteLost is told how a write to d's dst, or its end, went.
+func (r *relay) noteLost(d *direction, err error) {
+	if err != nil && isLost(err) {
+		r.other(d).srcLost.Store(true)
+	}
 }
 
 func (r *relay) other(d *direction) *direction {
