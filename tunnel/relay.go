@@ -197,9 +197,9 @@ func (r *relay) stopped(d *direction, err error) {
 // the read or to a write that is under way, not to both, and a write that has been told
 // returns at once: so it is waited for a little. One that waits for a slow src goes on.
 func (r *relay) lost(d *direction) bool {
-	const bound = 100 * time.Millisecond
+	const bound = 10 * time.Millisecond
 	for began := time.Now(); r.other(d).writing.Load() != 0 && time.Since(began) < bound; {
-		time.Sleep(bound / 100)
+		time.Sleep(bound / 20)
 	}
 	return d.srcLost.Load()
 }

@@ -2,24 +2,26 @@ package quic
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
+
+	quicgo "github.com/quic-go/quic-go"
 )
 
 const (
 	// amplification is how many times the bytes that came from an address may go to it
 	// before it is proven (RFC 9000 section 8.1).
 	amplification = 3
-	// shortestInitial is the length of the shortest datagram that may begin a
-	// connection (RFC 9000 section 14.1).
-	shortestInitial = 1200
 	// longestKept is the longest packet that waits for its allowance; handshakes have
 	// none that is longer.
 	longestKept = 1500
-	// maxHeard bounds the addresses that are remembered without a connection.
-	maxHeard = 256
+	// maxHeard bounds the addresses that are remembered without a connection, and
+	// maxIDs what is remembered of one with handshakes.
+	maxHeard, maxIDs = 256, 16
 )
 
 // allowances holds what goes to an address to three times what has come from it, for
@@ -30,9 +32,10 @@ const (
 //	a packet ─► heard ─► a connection's ─► allowance ─► a packet with our connection ID,
 //	            before it is admitted                   or the handshake complete: no limit
 //
-// Only long headers are looked at, so nothing that is said after the handshake is
-// held up by what somebody else sends in a client's name.
+// Only long headers pay, and only they are held up: so nothing that is said after the
+// handshake has to wait for what somebody else sends in a client's name.
 type allowances struct {
+	some  atomic.Int32 // len(of), for who need not look
 	mu    sync.Mutex
 	of    map[netip.AddrPort]*allowance // unproven addresses that handshakes are under way with
 	heard map[netip.AddrPort]int        // bytes that others may be sent
@@ -40,8 +43,9 @@ type allowances struct {
 
 // allowance is one address's.
 type allowance struct {
-	handshakes int
-	left       int // bytes
+	handshakes int // under way
+	begun      int // of them and others
+	left       int // bytes; less than none after short headers
 	proven     bool
 	ids        [][]byte // ours, of packets that went there
 	kept       datagram // the first that was too much; it goes out when more has come
@@ -54,8 +58,8 @@ func newAllowances() *allowances {
 	return &allowances{of: make(map[netip.AddrPort]*allowance), heard: make(map[netip.AddrPort]int)}
 }
 
-// enter is told of a handshake that an unproven address has begun.
-func (a *allowances) enter(from netip.AddrPort) {
+// enter is told of a handshake that an address has begun, and whether it is proven.
+func (a *allowances) enter(from netip.AddrPort, proven bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	own := a.of[from]
@@ -63,12 +67,15 @@ func (a *allowances) enter(from netip.AddrPort) {
 		left, known := a.heard[from]
 		delete(a.heard, from)
 		if !known { // forgotten among too many
-			left = amplification * shortestInitial
+			left = amplification * initialPacketSize
 		}
 		own = &allowance{left: left}
 		a.of[from] = own
+		a.some.Store(int32(len(a.of)))
 	}
 	own.handshakes++
+	own.begun++
+	own.proven = own.proven || proven
 }
 
 // leave is told that it is complete, or has failed.
@@ -78,6 +85,7 @@ func (a *allowances) leave(from netip.AddrPort) {
 	if own := a.of[from]; own != nil {
 		if own.handshakes--; own.handshakes == 0 {
 			delete(a.of, from)
+			a.some.Store(int32(len(a.of)))
 		}
 	}
 }
@@ -91,17 +99,16 @@ func (a *allowances) receive(from net.Addr, packet []byte) (due datagram) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	own := a.of[addr]
-	switch {
-	case own == nil:
+	if own == nil {
 		a.remember(addr, amplification*len(packet))
 		return datagram{}
-	case own.proven:
-		return datagram{}
 	}
-	to, _, _ := connectionIDs(packet)
-	// Whoever knows an ID of 64 random bits has seen a packet that went to the address.
-	own.proven = slices.ContainsFunc(own.ids, func(id []byte) bool { return bytes.Equal(id, to) })
-	own.left += amplification * len(packet)
+	if !own.proven {
+		to, _, _ := connectionIDs(packet)
+		// Whoever knows an ID of 64 random bits has seen a packet that went to the address.
+		own.proven = slices.ContainsFunc(own.ids, func(id []byte) bool { return bytes.Equal(id, to) })
+		own.left += amplification * len(packet)
+	}
 	if own.proven || len(own.kept.packet) <= own.left {
 		due, own.kept = own.kept, datagram{}
 		own.left -= len(due.packet)
@@ -123,7 +130,8 @@ func (a *allowances) remember(addr netip.AddrPort, more int) {
 // send tells whether a packet may be sent now. If not, it is kept, or lost if there is
 // one already.
 func (a *allowances) send(to *net.UDPAddr, packet, control []byte) bool {
-	if !isLong(packet) {
+	long := isLong(packet)
+	if !long && a.some.Load() == 0 {
 		return true
 	}
 	addr := addrPort(to)
@@ -131,12 +139,12 @@ func (a *allowances) send(to *net.UDPAddr, packet, control []byte) bool {
 	defer a.mu.Unlock()
 	own := a.of[addr]
 	switch {
-	case own == nil:
-		if left, known := a.heard[addr]; known {
-			a.heard[addr] = max(0, left-len(packet))
-		}
+	case own == nil && long:
+		return a.answer(addr, packet)
+	case own == nil || own.proven:
 		return true
-	case own.proven:
+	case !long: // said before the handshake is complete, or by another connection
+		own.left -= len(packet)
 		return true
 	}
 	own.learn(packet)
@@ -150,11 +158,26 @@ func (a *allowances) send(to *net.UDPAddr, packet, control []byte) bool {
 	return false
 }
 
+// answer tells whether a packet without a handshake may be sent: a refusal, a Retry, the
+// last words of a connection that is over. Called with mu held.
+func (a *allowances) answer(to netip.AddrPort, packet []byte) bool {
+	left, known := a.heard[to]
+	if !known { // forgotten among too many
+		return true
+	}
+	if len(packet) > left {
+		return false
+	}
+	a.heard[to] = left - len(packet)
+	return true
+}
+
 // learn finds our connection ID in a packet of ours. Only connections send Handshake
-// packets: a refusal is an Initial, and repeats an ID that the client has chosen.
+// packets: a refusal is an Initial, and repeats an ID that the client has chosen; so
+// does version negotiation, whose first byte is anything.
 func (own *allowance) learn(packet []byte) {
 	_, id, ok := connectionIDs(packet)
-	if !ok || packet[0]&0x30 != 0x20 || len(id) != connectionIDSize || len(own.ids) >= own.handshakes {
+	if !ok || !isHandshake(packet) || len(id) != connectionIDSize || len(own.ids) >= min(own.begun, maxIDs) {
 		return
 	}
 	if !slices.ContainsFunc(own.ids, func(known []byte) bool { return bytes.Equal(known, id) }) {
@@ -164,6 +187,19 @@ func (own *allowance) learn(packet []byte) {
 
 // isLong tells packets of handshakes from those of connections (RFC 8999 section 5).
 func isLong(packet []byte) bool { return len(packet) > 0 && packet[0]&0x80 != 0 }
+
+// isHandshake is for packets with a long header, which each version numbers as it likes
+// (RFC 9000 section 17.2, RFC 9369 section 3.2).
+func isHandshake(packet []byte) bool {
+	kind := packet[0] >> 4 & 3
+	switch quicgo.Version(binary.BigEndian.Uint32(packet[1:])) {
+	case quicgo.Version1:
+		return kind == 2
+	case quicgo.Version2:
+		return kind == 3
+	}
+	return false
+}
 
 // connectionIDs are those in a long header (RFC 8999 section 5.1).
 func connectionIDs(packet []byte) (to, from []byte, ok bool) {

@@ -26,7 +26,7 @@ const (
 func attacksOfStrangers() []attack {
 	return []attack{
 		{"half-open_handshakes", Config{MaxUnproven: maxUnproven}, noTunnels, noLimits, halfOpen, 64 << 10},
-		{"half-open,_long_certificates", Config{MaxUnproven: maxUnproven, TLS: longChain()}, noTunnels, noLimits, halfOpen, 64 << 10},
+		{"half-open,_long_certificates", Config{MaxUnproven: maxUnproven, TLS: longChain(6 << 10)}, noTunnels, noLimits, halfOpen, 64 << 10},
 		{"half-open_and_proven", Config{MaxUnproven: 1, MaxPerSource: maxPerSource}, noTunnels, noLimits, halfOpenProven, 128 << 10},
 		{"the_same_Initials_again", Config{}, noTunnels, noLimits, repeatedInitials, 4 << 10},
 		{"crumbs_of_ClientHello", Config{MaxUnproven: maxUnproven}, noTunnels, noLimits, crumbsOfHello, 64 << 10},

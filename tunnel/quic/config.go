@@ -70,11 +70,8 @@ const (
 	connectionIDSize = 8 // quic-go's 4 collide at 65,000 of them
 )
 
-// initialPacketSize is the least that QUIC has (RFC 9000 section 14.1), and what the
-// shortest first packet of a client has: three full ones of ours are three times that,
-// and what quic-go sends beyond, since it does not look how long a packet is that it may
-// still begin, is less than one. Longer ones are sent when it is known that they come
-// through.
+// initialPacketSize is the least that QUIC has, for what may begin a connection as well
+// (RFC 9000 section 14.1): three full ones of ours are three times a client's shortest.
 const initialPacketSize = 1200
 
 // Config is what a Listener needs. TLS is required.

@@ -34,8 +34,11 @@
 // send back a token that went to its address (Retry, RFC 9000 section 8.1.2), which
 // costs it a round trip and us no memory. Only proven addresses are counted against
 // Config.MaxPerSource, or else one could fill up somebody else's share. What is sent
-// to an unproven address is at most three times as long as what came from it; where
-// the kernel is not Linux, less than one packet more.
+// to an unproven address is at most three times as long as what came from it (section
+// 8.1); where the kernel does not merge packets (Linux does since 5.0), less than one
+// packet more. An exception is quic-go's: a client that has a connection and sends from
+// another address has that one probed by packets of 1,200 bytes, of which each forged
+// address gets a few, and three addresses at a time (section 8.2.1).
 // There is no 0-RTT: a recorded first flight could be played once more. No stream is
 // looked at before the handshake is complete.
 //

@@ -85,11 +85,11 @@ func (g *gate) enter(remote netip.AddrPort, proven bool) (*slot, *tunnel.Refusal
 	switch {
 	case !proven:
 		g.unproven++
-		g.allowances.enter(remote)
 	case !g.count(s):
 		return nil, sourceFull()
 	}
 	g.all++
+	g.allowances.enter(remote, proven)
 	return s, nil
 }
 
@@ -122,7 +122,6 @@ func (g *gate) uncount(s *slot) {
 	switch s.stage {
 	case slotUnproven:
 		g.unproven--
-		g.allowances.leave(s.remote)
 	case slotCounted:
 		if g.sources[s.source]--; g.sources[s.source] == 0 {
 			delete(g.sources, s.source)
@@ -136,6 +135,7 @@ func (s *slot) arrive() bool {
 	g := s.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	s.over()
 	s.arrived = true
 	if s.stage != slotUnproven {
 		return true
@@ -143,6 +143,13 @@ func (s *slot) arrive() bool {
 	g.uncount(s)
 	s.stage = slotFree
 	return g.count(s)
+}
+
+// over is told that the handshake is complete, or will never be. Called with mu held.
+func (s *slot) over() {
+	if !s.arrived {
+		s.gate.allowances.leave(s.remote)
+	}
 }
 
 // settle is for a connection that has a tunnel: its source is not blamed for it.
@@ -168,6 +175,7 @@ func (s *slot) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.uncount(s)
+	s.over()
 	s.stage = slotGone
 	if g.all--; g.closed && g.all == 0 {
 		close(g.empty)

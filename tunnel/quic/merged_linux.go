@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
+	"syscall"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
@@ -37,24 +39,30 @@ type merged struct {
 	control  []byte // of each packet in data
 
 	allowances *allowances // nil for none
+	raw        syscall.RawConn
+	ipv4       bool // its addresses are, to the kernel
 }
 
 // mergeOn makes udp such a socket, which is read into so many buffers; false if this
 // kernel does not know how.
-func mergeOn(udp *net.UDPConn, buffers int, to *allowances) (net.PacketConn, bool) {
+func mergeOn(udp *net.UDPConn, buffers int, allowed *allowances) (net.PacketConn, bool) {
 	raw, err := udp.SyscallConn()
 	if err != nil {
 		return nil, false
 	}
 	var unknown error
+	var family int
 	err = raw.Control(func(fd uintptr) {
-		unknown = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1)
+		if unknown = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1); unknown == nil {
+			family, unknown = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
+		}
 	})
 	if err != nil || unknown != nil {
 		return nil, false
 	}
 	// As quic-go does it: only the name says that it is for IPv4.
-	m := &merged{socket: socket{udp}, batches: ipv4.NewPacketConn(udp), incoming: make([]ipv4.Message, buffers), allowances: to}
+	m := &merged{socket: socket{udp}, batches: ipv4.NewPacketConn(udp), incoming: make([]ipv4.Message, buffers),
+		allowances: allowed, raw: raw, ipv4: family == unix.AF_INET}
 	for i := range m.incoming {
 		m.incoming[i].Buffers = [][]byte{make([]byte, mergedSize)}
 		m.incoming[i].OOB = make([]byte, controlSize)
@@ -98,6 +106,20 @@ func (m *merged) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err
 	return m.socket.WriteMsgUDP(b, oob, addr)
 }
 
+// sendNow sends a packet if there is room for it, and else it is lost: who reads the
+// socket waits for nobody who writes to it.
+func (m *merged) sendNow(d datagram, to netip.AddrPort) {
+	var addr unix.Sockaddr
+	if m.ipv4 {
+		addr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	} else {
+		addr = &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+	}
+	_ = m.raw.Control(func(fd uintptr) {
+		_, _ = unix.SendmsgN(int(fd), d.packet, d.control, addr, unix.MSG_DONTWAIT)
+	})
+}
+
 // begin looks at the first of filled.
 func (m *merged) begin() {
 	first := &m.filled[0]
@@ -115,7 +137,7 @@ func (m *merged) give(to *ipv4.Message) {
 	to.Addr, to.Flags = m.filled[0].Addr, m.filled[0].Flags
 	if m.allowances != nil {
 		if due := m.allowances.receive(to.Addr, packet); due.packet != nil {
-			_, _, _ = m.socket.WriteMsgUDP(due.packet, due.control, to.Addr.(*net.UDPAddr)) // as good as lost
+			m.sendNow(due, addrPort(to.Addr))
 		}
 	}
 	m.data = m.data[len(packet):]

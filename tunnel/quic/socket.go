@@ -50,13 +50,13 @@ const (
 )
 
 // forgiving makes a UDP socket such a one, and quick to read where it can be. Others
-// it leaves as they are. With allowances, and where it is quick, it keeps to them.
-func forgiving(conn net.PacketConn, buffers int, to *allowances) net.PacketConn {
+// it leaves as they are. Where it is quick it keeps to allowances, if there are any.
+func forgiving(conn net.PacketConn, buffers int, allowed *allowances) net.PacketConn {
 	udp, ok := conn.(*net.UDPConn)
 	if !ok {
 		return conn
 	}
-	if quick, ok := mergeOn(udp, buffers, to); ok {
+	if quick, ok := mergeOn(udp, buffers, allowed); ok {
 		return quick
 	}
 	return socket{udp}

@@ -78,12 +78,11 @@ func testServerTLS() *tls.Config {
 	}}
 }
 
-// longChain is what a gateway has whose first flight is longer than an unproven
-// address may be sent.
-func longChain() *tls.Config {
+// longChain is of certificates of so many bytes.
+func longChain(length int) *tls.Config {
 	certificate := testCertificate()
 	leaf := certificate.Certificate[0]
-	for size := 0; size < 6<<10; size += len(leaf) {
+	for size := 0; size < length; size += len(leaf) {
 		certificate.Certificate = append(slices.Clip(certificate.Certificate), leaf)
 	}
 	return &tls.Config{Certificates: []tls.Certificate{certificate}}
