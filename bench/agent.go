@@ -47,7 +47,7 @@ func (a *Agent) Serve(ctx context.Context, control, service net.Listener) error 
 	if err != nil {
 		return err
 	}
-	host := &host{version: a.Version, trigger: a.Trigger, do: realDeeds(), addresses: ownAddresses()}
+	host := &host{version: a.Version, trigger: a.Trigger, do: realDeeds(), addresses: ownAddresses}
 	group, ctx := errgroup.WithContext(ctx)
 	if service != nil {
 		answering := a.Service
@@ -62,7 +62,7 @@ func (a *Agent) Serve(ctx context.Context, control, service net.Listener) error 
 	return group.Wait()
 }
 
-// accept lets in whoever comes, and has the oldest stranger give way to a new one.
+// accept lets in whoever comes, and has a stranger give way to a new one.
 func (a *Agent) accept(ctx context.Context, control net.Listener, identity tls.Certificate, host *host) error {
 	defer context.AfterFunc(ctx, func() { _ = control.Close() })()
 	var sessions sync.WaitGroup

@@ -116,7 +116,7 @@ func meet(ctx context.Context, role, address string, o Options, start func(func(
 	var p *party
 	if address == "" {
 		mine, its := net.Pipe()
-		local := &host{version: o.Version, do: realDeeds(), addresses: ownAddresses(), trigger: true}
+		local := &host{version: o.Version, do: realDeeds(), addresses: ownAddresses, trigger: true}
 		start(func(life context.Context) error { _ = local.serve(life, newLink(its)); return nil })
 		p = newParty(role, "", newLink(mine))
 	} else {

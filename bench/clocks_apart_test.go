@@ -43,7 +43,7 @@ func wrongly(t *testing.T, key Key, off time.Duration) (address string) {
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() {
-		served <- (&Agent{Key: key, Version: "test"}).accept(ctx, l, identity, &host{version: "test", do: do})
+		served <- (&Agent{Key: key, Version: "test"}).accept(ctx, l, identity, &host{version: "test", do: do, addresses: ownAddresses})
 	}()
 	t.Cleanup(func() {
 		stop()

@@ -20,7 +20,7 @@
 //
 // It is TLS 1.3, and both sides prove by HMAC over the TLS exporter (RFC 9266) that
 // they hold the same key; until then an agent reads 16 KiB at most, for 5 s at most, of
-// 64 connections at most, the oldest of which gives way to one more (strangers.go). Then
+// 64 connections at most, one of which gives way to one more (strangers.go). Then
 // JSON messages follow, each in a frame (frame.go, calls.go): of 1 MiB at most, but for a
 // plan with its tickets and a result. What a result or a sample may hold is bounded, and
 // of a host's samples 256 MiB are kept; a report says if there were more. Either side takes 4 s of silence for the other's end. What an agent does

@@ -50,8 +50,8 @@ type deeds struct {
 type host struct {
 	version   string
 	service   string
-	addresses []netip.Addr
-	trigger   bool // a plan may name a command
+	addresses func() []netip.Addr // they change while an agent runs
+	trigger   bool                // a plan may name a command
 	do        deeds
 }
 
@@ -138,7 +138,7 @@ func (s *session) hello(m message) error {
 		err := fmt.Errorf("version %s runs here, and %.100q asks: use the same program on all hosts", s.version, theirs.Version)
 		return errors.Join(err, s.answer(m, nil, err))
 	}
-	return s.answer(m, hello{Version: s.version, Addresses: s.addresses, Service: s.service, PID: os.Getpid()}, nil)
+	return s.answer(m, hello{Version: s.version, Addresses: s.addresses(), Service: s.service, PID: os.Getpid()}, nil)
 }
 
 // perform does what a call asks for.

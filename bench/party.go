@@ -22,7 +22,7 @@ const (
 	maxListed   = 4096
 	maxEvidence = 256 << 20
 	emptySample = 512
-	emptyEntry  = 64 // of a list in a sample
+	emptyEntry  = 192 // of a list in a sample, with what a decoder's slices have to spare
 )
 
 // party is the coordinator's side of a session: one host that takes part.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -39,7 +40,7 @@ func endless(running chan<- load.Plan, ended chan<- error) *host {
 		ended <- context.Cause(ctx)
 		return load.Result{Scheduled: 10, Done: 7, Seconds: []load.Second{{At: plan.Begin, Done: 7}}}, ctx.Err()
 	}
-	return &host{version: "1", do: do}
+	return &host{version: "1", do: do, addresses: func() []netip.Addr { return nil }}
 }
 
 // meeting is a coordinator and a host at two ends of a pipe.

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 )
@@ -11,18 +12,19 @@ import (
 // about to be told that the agent is busy.
 const maxStrangers = 64
 
-// errCrowd is what becomes of the oldest stranger when one more comes.
+// errCrowd is what becomes of a stranger who gives way.
 var errCrowd = errors.New("it proved nothing while others came")
 
 // strangers are the connections that have proved nothing yet. When there are as many
-// as may be, the oldest gives way to the one that comes: whoever holds the key proves
-// it within a round trip or three, so those who wait are those who do not hold it, and
-// can keep nobody out by waiting.
+// as may be, one of them gives way to the one that comes, whichever it is: who waits
+// keeps nobody out, and who comes again and again does not keep out everybody, as he
+// would if the oldest gave way. Whoever holds the key proves it within a round trip or
+// three, and may try again.
 type strangers struct {
 	slots chan struct{} // one for each that has not ended, those that gave way among them
 
 	mu      sync.Mutex
-	waiting []*stranger // the oldest first; guarded by mu
+	waiting []*stranger // guarded by mu
 }
 
 type stranger struct{ end context.CancelCauseFunc }
@@ -40,8 +42,9 @@ func (s *strangers) admit(ctx context.Context) (proving context.Context, leave f
 	newest := &stranger{end}
 	s.mu.Lock()
 	if len(s.waiting) == maxStrangers {
-		s.waiting[0].end(errCrowd)
-		s.waiting = slices.Delete(s.waiting, 0, 1)
+		i := rand.IntN(maxStrangers)
+		s.waiting[i].end(errCrowd)
+		s.waiting = slices.Delete(s.waiting, i, i+1)
 	}
 	s.waiting = append(s.waiting, newest)
 	s.mu.Unlock()

@@ -129,7 +129,7 @@ func sinkFull(v *view) (string, []string) {
 		return "", nil
 	}
 	return "The sink turned connections away: it had as many as it may have.",
-		[]string{fmt.Sprintf("service: %d connections closed at once, ramps included, beside %d open ones; ulimit -n at the sink bounds them", n, v.service.Open)}
+		[]string{fmt.Sprintf("service: %d connections closed at once, ramps included, beside %d open ones; ulimit -Hn at the sink bounds them", n, v.service.Open)}
 }
 
 // sinkBusy asks whose time the exchanges took. A service that is busy for a tenth of

@@ -46,8 +46,14 @@ type books struct {
 
 // open is how many connections there are, or were a moment ago.
 func (b *books) open() uint64 {
+	_, open := b.counted()
+	return open
+}
+
+func (b *books) counted() (connections, open uint64) {
 	ended := b.ended.Load() // before connections, or more would have ended than begun
-	return b.connections.Load() - ended
+	connections = b.connections.Load()
+	return connections, connections - ended
 }
 
 func (b *books) late(d time.Duration) {
@@ -62,10 +68,9 @@ func (b *books) late(d time.Duration) {
 // Account is what the service has done until now. It may be asked at any time.
 func (s *Service) Account() Account {
 	b := &s.books
-	ended := b.ended.Load() // before connections, or more would have ended than begun
-	connections := b.connections.Load()
+	connections, open := b.counted()
 	return Account{
-		Connections: connections, Open: connections - ended, TurnedAway: b.turnedAway.Load(),
+		Connections: connections, Open: open, TurnedAway: b.turnedAway.Load(),
 		Asks: b.asks.Load(), Failed: b.failed.Load(),
 		Up: b.up.Load(), Down: b.down.Load(),
 		Busy: time.Duration(b.busy.Load()), Waited: time.Duration(b.waited.Load()),

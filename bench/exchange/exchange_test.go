@@ -256,7 +256,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			t.Fatalf("no place is free again: %v", err)
 		}
 	}
-	if since := s.Account().Sub(before); since.Connections != 1 || since.TurnedAway != s.Account().TurnedAway-3 {
+	if since := s.Account().Sub(before); since.Connections != 1 || since.Asks != 1 {
 		t.Errorf("since then: %+v", since)
 	}
 }

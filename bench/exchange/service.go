@@ -24,7 +24,7 @@ type Service struct {
 	Stall time.Duration
 	// Most is how many connections it serves at a time. What comes beyond is closed at
 	// once, and counted (Account.TurnedAway). 0 means three quarters of the descriptors
-	// that the process may have when it begins to serve (RLIMIT_NOFILE, ulimit -n): a
+	// that the process may have when it begins to serve (RLIMIT_NOFILE, the hard one, ulimit -Hn): a
 	// quarter is left to whatever else the process does.
 	Most int
 

@@ -3,6 +3,7 @@
 package load
 
 import (
+	"os"
 	"os/exec"
 	"syscall"
 )
@@ -13,5 +14,10 @@ import (
 // the command, and threads come and go.
 func asGroup(command *exec.Cmd) {
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
+	command.Cancel = func() error {
+		if err := syscall.Kill(-command.Process.Pid, syscall.SIGKILL); err != syscall.ESRCH {
+			return err
+		}
+		return os.ErrProcessDone // it ended by itself just now
+	}
 }

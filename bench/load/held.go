@@ -173,8 +173,7 @@ func (t *trigger) since(planned time.Time) time.Time {
 }
 
 // pull runs the command at at, and kills it, with its children, if it goes on until end.
-// What it prints is
-// dropped: it may hold secrets.
+// What it prints is dropped: it may hold secrets.
 func (t *trigger) pull(ctx context.Context, argv []string, at, end time.Time) {
 	if waitUntil(ctx, at) != nil {
 		return

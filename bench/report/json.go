@@ -79,7 +79,7 @@ const (
 	maxHosts     = 1024
 	maxRounds    = 10_000
 	maxFigures   = 10_000
-	maxSeconds   = 1_000_000 // of a round, and samples of a host: eleven days
+	maxSeconds   = 1_000_000 // of a round, and samples of a host: more than any run, of this program or a later one
 	maxRows      = 100       // operations of a round
 )
 

@@ -35,7 +35,7 @@ func (f *scenarioFlags) add(cmd *cobra.Command) {
 	s.StringVar(&c.Direction, "direction", "", "of bulk, `WAY`: down, up or both")
 	s.Float64Var(&c.Warm, "warm", 0, "the share of devices, 0 to 1, that have a tunnel when they are woken")
 	s.BoolVar(&c.Poisson, "poisson", false, "arrivals at random, not evenly")
-	s.StringVar(&f.trigger, "trigger", "", "the `COMMAND` that revokes, its words parted by blanks; no shell")
+	s.StringVar(&f.trigger, "trigger", "", "the `COMMAND` that revokes, its words parted by blanks; no shell, and no terminal to ask on")
 	s.IntVar(&c.Accounts, "accounts", 0, "accounts of a Cloud Extender")
 	s.IntVar(&c.Mailboxes, "mailboxes", 0, "mailboxes of an account")
 }
