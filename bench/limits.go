@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/sallyport/sallyport/bench/evidence"
+	"github.com/sallyport/sallyport/bench/load"
 	"github.com/sallyport/sallyport/bench/report"
 )
 
@@ -28,6 +29,7 @@ var limits = []struct {
 }{
 	{"link", linkShaped},
 	{"link", linkFull},
+	{"gateway refuses", nothingServed},
 	{"", limitVoid},
 	{"gateway CPU", gatewayBusy},
 	{"gateway refuses", gatewayRefuses},
@@ -151,6 +153,19 @@ func gatewayRefuses(v *view) (string, []string) {
 		evidence = append(evidence, byReason(r.Outside)...)
 	}
 	return "Operations failed at the endpoint.", evidence
+}
+
+// nothingServed is when all that was tried has failed, and not for want of something at
+// the generator. Before what makes the round void: who waits for refusals looks late, and
+// is not what to mend.
+func nothingServed(v *view) (string, []string) {
+	r := v.result
+	own := r.Failures[load.Ports] + r.Failures[load.Descriptors]
+	if r.Done > 0 || r.Held > 0 || r.Failed == 0 || own > 0 {
+		return "", nil
+	}
+	_, evidence := gatewayRefuses(v)
+	return "Nothing was served: every operation failed at the endpoint.", evidence
 }
 
 // byReason lists failures, the most frequent first.

@@ -41,6 +41,9 @@ func TestSlowSinkIsNamed(t *testing.T) {
 			}
 			o.Scenario = scenario
 			r, err := Run(t.Context(), o, nil)
+			for tries := 1; err == nil && isStolen(r) && tries < 5; tries++ { // then it is the machine that is named
+				r, err = Run(t.Context(), o, nil)
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -52,4 +55,11 @@ func TestSlowSinkIsNamed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// isStolen is whether a run is void since the machine was busy with something else.
+func isStolen(r *report.Report) bool {
+	return slices.ContainsFunc(r.Void, func(v report.Cause) bool {
+		return v.What == "generator" && strings.Contains(v.Says, "took processor time from")
+	})
 }

@@ -157,12 +157,21 @@ func sinkCores(v *view) (string, []string) {
 		return "", nil
 	}
 	if u, may := v.sink.allowed(); may > 0 && u.busy >= busySinkCores*float64(may) {
-		return "The sink's host used up its processors.", []string{fmt.Sprintf("%s: %.2f of %d cores busy", v.sink.name, u.busy, may)}
+		return "The sink's host used up its processors: the sink, or somebody else there did.", []string{fmt.Sprintf("%s: %.2f of %d cores busy%s", v.sink.name, u.busy, may, v.sink.ofWhich(roleSink))}
 	}
 	if cores, _, known := v.sink.process(roleSink); known && v.sink.host.Quota > 0 && cores >= busySinkCores*v.sink.host.Quota {
 		return "The sink used up its share of the processors.", []string{fmt.Sprintf("sink: %.2f of the %.3g cores that its control group has", cores, v.sink.host.Quota)}
 	}
 	return "", nil
+}
+
+// ofWhich says how much of its host's processor time a process took, where that is known.
+func (s seen) ofWhich(role string) string {
+	cores, _, known := s.process(role)
+	if !known {
+		return ""
+	}
+	return fmt.Sprintf(", of which the %s took %.2f", role, cores)
 }
 
 func sinkLate(v *view) (string, []string) {

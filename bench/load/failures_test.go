@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // reasons are all there are for failures.
@@ -273,5 +274,17 @@ func TestTicketsAreHidden(t *testing.T) {
 	sent, err := json.Marshal(p)
 	if err != nil || !strings.Contains(string(sent), goodTicket) || p.Endpoint.Tickets[0] != goodTicket || len(p.Scenario.Trigger) != 3 {
 		t.Errorf("redacting changed the plan itself: %s, %v", sent, err)
+	}
+}
+
+// The first error of a reason is told in its own words, bounded, and none of another list.
+func TestWords(t *testing.T) {
+	words := saying(nil, TLS, "x509: "+strings.Repeat("é", 200))
+	words = saying(saying(words, TLS, "later"), "made up", "by another host")
+	if got := words[TLS]; !strings.HasPrefix(got, "x509: é") || len(got) > 200 || !utf8.ValidString(got) || len(words) != 1 {
+		t.Errorf("%q", words)
+	}
+	if got := Merge(Result{Words: words}, Result{Words: map[string]string{TLS: "other", Ended: "EOF"}}).Words; got[TLS] != words[TLS] || got[Ended] != "EOF" {
+		t.Errorf("%q", got)
 	}
 }

@@ -35,6 +35,9 @@ func Merge(results ...Result) Result {
 		for why, n := range r.Outside {
 			all.Outside = tally(all.Outside, why, n)
 		}
+		for why, words := range r.Words {
+			all.Words = saying(all.Words, why, words)
+		}
 		for _, o := range r.Operations {
 			all.mergeOperation(o)
 		}

@@ -86,7 +86,7 @@ func (p *pacer) finish(ctx context.Context, name string, at time.Time, err error
 	case ctx.Err() != nil:
 		p.rec.abandoned(at) // it may have failed because the run is being broken off
 	default:
-		p.rec.gaveUp(name, at, reason(err))
+		p.rec.gaveUp(name, at, err)
 	}
 }
 

@@ -3,9 +3,12 @@ package load
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/sallyport/sallyport/bench/exchange"
@@ -26,6 +29,8 @@ const (
 	Other       = "other"
 )
 
+var allReasons = []string{Refused, Ticket, TLS, Timeout, Reset, Ended, Garbled, Descriptors, Ports, Other}
+
 // tlsError marks what a handshake reported.
 type tlsError struct{ err error }
 
@@ -35,7 +40,7 @@ func (e *tlsError) Unwrap() error { return e.err }
 // httpError is a proxy's answer to CONNECT that is no success.
 type httpError struct{ status int }
 
-func (e *httpError) Error() string { return "CONNECT refused with a status that is no success" }
+func (e *httpError) Error() string { return fmt.Sprintf("CONNECT refused with status %d", e.status) }
 
 // reason is where an error belongs. What the system says of a connection counts
 // before the step that it happened in: a reset within a handshake is a reset.
@@ -79,4 +84,17 @@ func statusReason(status int) string {
 		return Ticket
 	}
 	return Refused
+}
+
+// saying keeps the first words for a reason of the list, as far as they are bounded.
+func saying(words map[string]string, why, said string) map[string]string {
+	const longest = 200
+	if _, known := words[why]; known || said == "" || !slices.Contains(allReasons, why) {
+		return words
+	}
+	if words == nil {
+		words = make(map[string]string)
+	}
+	words[why] = strings.ToValidUTF8(said[:min(len(said), longest)], "")
+	return words
 }

@@ -121,7 +121,7 @@ func (r *recorder) succeeded(at time.Time) {
 	}
 }
 
-func (r *recorder) gaveUp(name string, at time.Time, why string) {
+func (r *recorder) gaveUp(name string, at time.Time, err error) {
 	r.inFlight.Add(-1)
 	after := time.Since(at)
 	r.mu.Lock()
@@ -129,6 +129,8 @@ func (r *recorder) gaveUp(name string, at time.Time, why string) {
 	if r.counts(at) {
 		r.row(name).GaveUp.Record(after)
 	}
+	why := reason(err)
+	r.result.Words = saying(r.result.Words, why, err.Error())
 	r.fail(at, why)
 }
 

@@ -14,6 +14,8 @@ type Result struct {
 	// Outside counts the failures of what was scheduled in the ramps, tunnels that
 	// could not be opened to be held among them. They are in no other count.
 	Outside map[string]uint64 `json:"outside,omitempty"`
+	// Words are of the first error of each reason, ramps included, cut off at 200 bytes.
+	Words map[string]string `json:"words,omitempty"`
 	// Unfinished were under way when the run was broken off.
 	Unfinished uint64 `json:"unfinished,omitempty"`
 	// Unstarted are those of Failed that the generator never got to begin: patience

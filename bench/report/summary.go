@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -23,6 +25,7 @@ func (r *Report) WriteSummary(w io.Writer, width int, colour bool) error {
 	for _, p := range []struct{ lead, text string }{{"asked    ", v.Asked}, {"reached  ", v.Reached}} {
 		t.paragraph(bold, p.lead, p.text, 5)
 	}
+	t.failures(outcomes)
 	t.objectives(r)
 	t.line()
 	limits := newTerminal(width, colour)
@@ -75,6 +78,37 @@ func causeText(c Cause) string {
 		s += " (" + strings.Join(plainAll(c.Evidence[:min(2, len(c.Evidence))]), "; ") + ")"
 	}
 	return s
+}
+
+// failures says of each endpoint what failed there, ramps included, for which reasons,
+// and what the first of them said.
+func (t *terminal) failures(outcomes []outcome) {
+	for i, o := range outcomes {
+		if i == 3 {
+			break
+		}
+		var reasons []string
+		all := maps.Clone(o.Total.Outside)
+		if all == nil {
+			all = make(map[string]uint64)
+		}
+		for reason, n := range o.Total.Failures {
+			all[reason] += n
+		}
+		for _, reason := range slices.Sorted(maps.Keys(all)) {
+			if all[reason] == 0 {
+				continue
+			}
+			said := fmt.Sprintf("%s %d", plain(reason), all[reason])
+			if words := o.Total.Words[reason]; words != "" {
+				said += " (" + plain(words) + ")"
+			}
+			reasons = append(reasons, said)
+		}
+		if len(reasons) > 0 {
+			t.paragraph(red, "failed   ", plain(o.Endpoint)+": "+strings.Join(reasons, ", "), 2)
+		}
+	}
 }
 
 func (t *terminal) objectives(r *Report) {

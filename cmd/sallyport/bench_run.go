@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -135,6 +136,9 @@ func (f *benchRunFlags) gather(cmd *cobra.Command, kind string) (bench.Options, 
 	if o.Scenario, err = f.scenario.scenario(kind, cmd.Flags().Changed); err != nil {
 		return o, err
 	}
+	if kind == "revoke" && len(o.Scenario.Trigger) == 0 {
+		return o, errors.New("--trigger: revoke needs the COMMAND that revokes")
+	}
 	for _, text := range append([]string{f.to}, f.compare...) {
 		e, err := bench.ParseEndpoint(text)
 		if err != nil {
@@ -143,16 +147,25 @@ func (f *benchRunFlags) gather(cmd *cobra.Command, kind string) (bench.Options, 
 		o.Endpoints = append(o.Endpoints, e)
 	}
 	if o.Key, err = bench.ReadKey(f.keyFile); err != nil {
-		return o, err
+		return o, fmt.Errorf("--key-file: %w", err)
 	}
 	for _, text := range f.sources {
 		a, err := netip.ParseAddr(text)
 		if err != nil {
 			return o, fmt.Errorf("--source: %w", err)
 		}
+		// With --client they are addresses of the clients, which only these can try.
+		if len(o.Clients) == 0 {
+			if err := ownAddress(cmd.Context(), a); err != nil {
+				return o, fmt.Errorf("--source: %w", err)
+			}
+		}
 		o.Sources = append(o.Sources, a)
 	}
 	if f.gatewayPID != 0 {
+		if err := processLives(f.gatewayPID); err != nil {
+			return o, fmt.Errorf("--gateway-pid: %w", err)
+		}
 		o.Watch = append(o.Watch, bench.Watch{PID: f.gatewayPID})
 	}
 	for _, text := range f.watch {
@@ -164,12 +177,35 @@ func (f *benchRunFlags) gather(cmd *cobra.Command, kind string) (bench.Options, 
 	}
 	if f.slo != "" {
 		if o.Objectives, err = bench.ReadObjectivesFile(f.slo); err != nil {
-			return o, err
+			return o, fmt.Errorf("--slo: %w", err)
 		}
 	}
 	o.Version, o.Commit = built()
 	o.Command = typed(os.Args)
 	return o, o.Check()
+}
+
+// ownAddress is an error if nobody can dial from an address on this host.
+func ownAddress(ctx context.Context, a netip.Addr) error {
+	var bind net.ListenConfig
+	l, err := bind.Listen(ctx, "tcp", netip.AddrPortFrom(a, 0).String())
+	if err != nil {
+		return fmt.Errorf("%s is no address to dial from on this host: %w", a, err)
+	}
+	return l.Close()
+}
+
+// processLives is an error if this host has no such process. One that we may not signal
+// is one.
+func processLives(pid int) error {
+	p, err := os.FindProcess(pid)
+	if err == nil {
+		err = p.Signal(syscall.Signal(0))
+	}
+	if errors.Is(err, os.ErrProcessDone) || pid < 0 {
+		return fmt.Errorf("there is no process %d on this host", pid)
+	}
+	return nil
 }
 
 // typed is a command line but for what a trigger was told: a command may carry a
