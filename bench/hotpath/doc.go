@@ -73,5 +73,8 @@
 // What cannot be seen from outside (allocations, collections) is named in the
 // report and left to the Go benchmarks of the packages.
 //
+// At its end a run is held against the baseline of the same kind of machine
+// (baselines, compare.go), if there is one.
+//
 // It needs Linux, for /proc and for clocks of other processes.
 package main

@@ -20,6 +20,7 @@ type machine struct {
 	CPU       string    `json:"cpu"`
 	Cores     int       `json:"cores"`
 	AES       bool      `json:"aes"` // instructions for it
+	Memory    int       `json:"memory_gib"`
 	Kernel    string    `json:"kernel"`
 	Load      float64   `json:"load_average"` // of the last minute before the start
 	Others    float64   `json:"others"`       // share of the processors that others had during the run
@@ -39,6 +40,9 @@ type usage struct {
 func lookAround(now time.Time) machine {
 	m := machine{Date: now.UTC().Truncate(time.Second), Cores: runtime.NumCPU(), Kernel: kernel(), Go: runtime.Version(), before: used()}
 	m.CPU, m.AES = processor("/proc/cpuinfo")
+	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
+		m.Memory = memoryGiB(text)
+	}
 	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
 		if fields := strings.Fields(string(text)); len(fields) > 0 {
 			m.Load, _ = strconv.ParseFloat(fields[0], 64)
@@ -56,9 +60,11 @@ func (m *machine) lookBack() {
 	}
 }
 
+// much is how many of the processors others may have.
+const much = 0.1
+
 // warnings say whether somebody else was at work.
 func (m machine) warnings() (said []string) {
-	const much = 0.1 // of the processors
 	if m.Load > 2*much*float64(m.Cores) {
 		said = append(said, fmt.Sprintf("the load average was %.2f on %d cores at the start", m.Load, m.Cores))
 	}

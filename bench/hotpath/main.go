@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -62,6 +63,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 		err = errors.Join(err, file.Close())
 	}
+	if err == nil && p.save != "" {
+		var name string
+		if name, err = r.saveBaseline(p.save); err == nil {
+			fmt.Fprintf(stdout, "\nsaved as the baseline of this machine: %s\n", filepath.Join(p.save, name))
+		}
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "hotpath: %v\n", err)
 		return exitRuntime
@@ -87,6 +94,11 @@ type bench struct {
 // it wrote is gone, when it returns.
 func measure(ctx context.Context, p plan, progress func(string, ...any)) (r report, err error) {
 	found := lookAround(time.Now())
+	if p.save != "" {
+		if err := canSave(p.save); err != nil {
+			return r, err
+		}
+	}
 	b := &bench{plan: p, progress: progress}
 	if b.scratch, err = os.MkdirTemp("", "hotpath-"); err != nil { // 0700
 		return r, err
@@ -120,6 +132,11 @@ func measure(ctx context.Context, p plan, progress func(string, ...any)) (r repo
 	}
 	r = newReport(&b.results, judged)
 	r.Machine, r.Plan = found, p
+	before, err := findBaseline(p, found)
+	r.Against = r.compare(before)
+	if err != nil {
+		r.Against = &comparison{Why: err.Error()}
+	}
 	r.Warnings = append(r.Warnings, found.warnings()...)
 	if p.Quick {
 		r.Warnings = append(r.Warnings, "-quick: too little was measured to mean anything")
@@ -133,6 +150,28 @@ func (b *bench) parts() func(yield func(string, func(context.Context) error) boo
 		_ = yield("relay", b.relay) && yield("idle", b.idle) && yield("setup", b.setup) &&
 			yield("latency", b.latency) && yield("carriers", b.carriers)
 	}
+}
+
+// findBaseline gives the one of this machine, or nil.
+func findBaseline(p plan, found machine) (*baseline, error) {
+	folder, err := fs.Sub(committed, "baselines")
+	if err != nil {
+		return nil, err
+	}
+	if p.baselines != "" {
+		folder = os.DirFS(p.baselines)
+	}
+	return loadBaseline(folder, found.fingerprint())
+}
+
+// canSave looks whether a file can be made in a folder, before anything is measured: a
+// quarter of an hour later is too late to say that it cannot.
+func canSave(folder string) error {
+	f, err := os.CreateTemp(folder, ".baseline-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // findBinary takes the binary that was given, or builds one as make build does.
@@ -183,9 +222,10 @@ func (b *bench) findLayers(ctx context.Context) error {
 
 // hidden names what cannot be seen from outside a process.
 func (b *bench) hidden() {
-	b.results.miss("allocations per relayed buffer", "cannot be seen from outside; go test -run AllocatesNoBuffer ./tunnel holds it")
-	b.results.miss("processor time of a full garbage collection at 50,000 tunnels",
-		"cannot be seen from outside; make bench BENCH=FullGC COUNT=6 shows it")
+	b.results.missing = append(b.results.missing,
+		missing{"allocations per relayed buffer", "cannot be seen from outside; go test -run AllocatesNoBuffer ./tunnel holds it", true},
+		missing{"processor time of a full garbage collection at 50,000 tunnels",
+			"cannot be seen from outside; make bench BENCH=FullGC COUNT=6 shows it", true})
 }
 
 // newProgress tells whoever watches a terminal what is going on, in one line

@@ -28,6 +28,8 @@ type plan struct {
 
 	sallyport string // binary; empty means to build one
 	json      string // file; empty means none
+	baselines string // folder; empty means those that are built in
+	save      string // folder to write a baseline to; empty means none
 	role      string // what this process is; empty means the coordinator
 }
 
@@ -59,6 +61,8 @@ func parsePlan(args []string, stderr io.Writer) (plan, error) {
 	f.BoolVar(&p.Quick, "quick", false, "a smoke test: small numbers, which say nothing; other flags still count")
 	f.StringVar(&p.sallyport, "sallyport", "", "the `BINARY` to measure (default: builds one)")
 	f.StringVar(&p.json, "json", "", "write the report to this `FILE` as well, as JSON")
+	f.StringVar(&p.baselines, "baselines", "", "compare with the baseline of this machine in this `FOLDER` (default: those of the repository, as built)")
+	f.StringVar(&p.save, "save-baseline", "", "write the run to this `FOLDER` as the baseline of this machine: a whole run on a quiet machine only")
 	f.StringVar(&p.role, "role", "", "internal: what a child process is")
 	if err := f.Parse(args); err != nil {
 		return p, errors.Join(errUsage, err)
@@ -116,7 +120,7 @@ func (p *plan) check() error {
 	if p.After < 0 {
 		return errors.New("-after cannot be negative")
 	}
-	return p.checkDescriptors()
+	return errors.Join(p.checkSave(), p.checkDescriptors())
 }
 
 // checkDescriptors makes sure that a gateway can hold the tunnels: two files

@@ -10,11 +10,12 @@ import (
 
 // report is what is printed, for people or for programs.
 type report struct {
-	Machine  machine   `json:"machine"`
-	Plan     plan      `json:"plan"`
-	Warnings []string  `json:"warnings,omitempty"`
-	Rows     []row     `json:"rows"`
-	Missing  []missing `json:"not_measured,omitempty"`
+	Machine  machine     `json:"machine"`
+	Plan     plan        `json:"plan"`
+	Warnings []string    `json:"warnings,omitempty"`
+	Rows     []row       `json:"rows"`
+	Missing  []missing   `json:"not_measured,omitempty"`
+	Against  *comparison `json:"baseline,omitempty"`
 }
 
 // row is one figure of one gateway.
@@ -131,7 +132,10 @@ func (r report) print(w io.Writer) error {
 		}
 		fmt.Fprintf(w, "  %s: %s\n", m.What, m.Why)
 	}
-	return r.conclude(w)
+	if err := r.conclude(w); err != nil || r.Against == nil {
+		return err
+	}
+	return r.Against.print(w)
 }
 
 func (r report) conclude(w io.Writer) error {

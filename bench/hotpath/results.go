@@ -23,6 +23,8 @@ type column struct {
 type missing struct {
 	What string `json:"what"`
 	Why  string `json:"why"`
+
+	hidden bool // in every run
 }
 
 func (r *results) add(name, unit, gateway string, value float64) {
@@ -39,7 +41,9 @@ func (r *results) add(name, unit, gateway string, value float64) {
 	c.rounds = append(c.rounds, value)
 }
 
-func (r *results) miss(what, why string) { r.missing = append(r.missing, missing{what, why}) }
+func (r *results) miss(what, why string) {
+	r.missing = append(r.missing, missing{What: what, Why: why})
+}
 
 // figure gives nil if nothing was measured of that name.
 func (r *results) figure(name string) *figure {
