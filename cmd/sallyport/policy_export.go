@@ -168,7 +168,13 @@ func pacWarnings(c *config.Config, p export.Proxies) (found config.Diagnostics) 
 		d.Fix = "set it to true, or name another proxy with --proxy"
 		found = append(found, d)
 	}
-	if told := toldGateway(c); told != "" && (p.HTTP == told || p.SOCKS == told) {
+	told := toldGateway(c)
+	if host, port, _ := net.SplitHostPort(p.HTTPS); host == c.Gateway.FQDN && host != "" && told != "" && p.HTTPS != told {
+		d := c.At("gateway.fqdn", config.Warning, "the PAC file sends browsers to port "+port+" of this gateway, which listens on another")
+		d.Fix = fmt.Sprintf("name it with --proxy 'HTTPS %s', or set gateway.public_port if something leads from there to here", told)
+		found = append(found, d)
+	}
+	if told != "" && (p.HTTP == told || p.SOCKS == told) {
 		d := c.At("gateway.fqdn", config.Warning, "the PAC file sends browsers there without TLS, which this gateway does not take")
 		d.Fix = fmt.Sprintf("name it with --proxy 'HTTPS %s'", told)
 		found = append(found, d)

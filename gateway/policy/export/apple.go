@@ -75,7 +75,7 @@ func AppleRelay(s Settings, r Relay) (file []byte, notes []string, err error) {
 	if r.Ticket == "" {
 		reach.note("put each device's own ticket in the place of %s, as a management server does with a variable", TicketPlaceholder)
 	}
-	reach.note("the ticket in the profile lives %d hours: install the profile anew, with another ticket, before they are over", s.TicketHours)
+	reach.note("tickets by this policy live %d hours from their issue: install the profile anew, with another ticket, before they are over", s.TicketHours)
 	return file, reach.notes, nil
 }
 

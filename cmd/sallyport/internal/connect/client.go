@@ -55,8 +55,8 @@ func NewClient(c Config) (*Client, error) {
 	if c.Carrier > Auto {
 		return nil, errors.New("unknown carrier")
 	}
-	if c.KeepAlive < 0 {
-		return nil, errors.New("the keep-alive must not be negative")
+	if c.KeepAlive < 0 || c.KeepAlive > 0 && c.KeepAlive < time.Second {
+		return nil, errors.New("the keep-alive needs a second at least, or 0 for none")
 	}
 	if c.ServerName == "" {
 		c.ServerName = host

@@ -13,11 +13,15 @@ import (
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/tunnel"
+	"github.com/sallyport/sallyport/tunnel/httpconnect"
 )
 
 // insideCarrier makes a listener of tunnels out of one of connections, and closes
 // those that are not from an allowed address.
 type insideCarrier func(l net.Listener, allowed func(netip.Addr) bool) net.Listener
+
+// labelNoSource is the reason of who may not come to the inside door.
+const labelNoSource = "not_a_source"
 
 // insideDoor is where servers within come to the gateway, without a ticket. A nil one
 // is that of a file which has none, and does nothing.
@@ -28,7 +32,8 @@ type insideCarrier func(l net.Listener, allowed func(netip.Addr) bool) net.Liste
 type insideDoor struct {
 	listener net.Listener // of tunnels
 	at       netip.AddrPort
-	server   *tunnel.Server // from assemble on
+	server   *tunnel.Server        // from assemble on
+	stranger func(from netip.Addr) // is told who is no source; from assemble on
 }
 
 func openInside(ctx context.Context, c *config.Config, carrier insideCarrier) (*insideDoor, error) {
@@ -49,9 +54,15 @@ func openInside(ctx context.Context, c *config.Config, carrier insideCarrier) (*
 	if err != nil {
 		return nil, fmt.Errorf("gateway.inside.listen: %w", err)
 	}
-	return &insideDoor{
-		listener: carrier(listener, inside.Admits), at: listener.Addr().(*net.TCPAddr).AddrPort(),
-	}, nil
+	d := &insideDoor{at: listener.Addr().(*net.TCPAddr).AddrPort()}
+	d.listener = carrier(listener, func(from netip.Addr) bool {
+		admitted := inside.Admits(from)
+		if !admitted {
+			d.stranger(from)
+		}
+		return admitted
+	})
+	return d, nil
 }
 
 // address is where it listens in fact; zero if it does not.
@@ -73,6 +84,13 @@ func (d *insideDoor) assemble(n *Node, c *config.Config, g *gateway.Gateway) (er
 		if told.due(time.Now()) {
 			n.log.Warn().Str("event", "tunnels_full").
 				Msg("gateway.inside.max_tunnels are taken; further servers are refused at the inside door")
+		}
+	}
+	d.stranger = func(from netip.Addr) {
+		if n.aboutStranger() {
+			n.log.Info().Str("event", "connection_refused").Str("carrier", httpconnect.CarrierInside).Stringer("client", from).
+				Str("reason", labelNoSource).Str("fix", "if this is a server within, add "+from.String()+" to gateway.inside.sources").
+				Msg("whoever comes to the inside door needs no ticket, and this address is none of its sources")
 		}
 	}
 	d.server, err = tunnel.NewServer(tunnel.Config{

@@ -64,6 +64,10 @@ func TestInside(t *testing.T) {
 	if conn, status := w.knock("127.0.0.2", "ews.example.com:"+w.port); status != 0 {
 		t.Errorf("%s is not among the sources: %d", conn.LocalAddr(), status)
 	}
+	line = w.log.await(t, "127.0.0.2", "connection_refused")
+	if line["reason"] != "not_a_source" || line["carrier"] != "inside" || line["fix"] != "if this is a server within, add 127.0.0.2 to gateway.inside.sources" {
+		t.Errorf("%v", line)
+	}
 	for range 2 {
 		if _, status = w.knock("127.0.0.1", "ews.example.com:"+w.port); status != 200 {
 			t.Errorf("status %d", status)
