@@ -53,7 +53,7 @@ else
 endif
 
 bench-baseline: ## keep what make bench measures as what it compares with on machines like this one: a quiet one
-	@$(MAKE) bench HOTPATH='-save-baseline bench/hotpath/baselines'
+	@$(MAKE) bench HOTPATH='$(HOTPATH) -save-baseline bench/hotpath/baselines'
 
 soak: NEEDED += chromium
 soak: tools ## the long tests: large transfers, failovers and restarts, thousands of tunnels idle, busy and revoked (25 minutes)

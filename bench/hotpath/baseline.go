@@ -102,9 +102,10 @@ func (p plan) sizes() sizes {
 	return sizes{p.Bulk, p.Tunnels, p.Connections, p.Streams, p.After, p.Tickets, p.Setups, p.Pings, p.Parallel}
 }
 
-// differ says in which sizes, this one's before the other's.
+// differ says in which sizes, this one's before the other's, as flags have them.
 func (s sizes) differ(other sizes) string {
 	var said []string
+	s.Bulk, other.Bulk = s.Bulk>>20, other.Bulk>>20
 	a, b := reflect.ValueOf(s), reflect.ValueOf(other)
 	for i := range a.NumField() {
 		if mine, other := a.Field(i).Interface(), b.Field(i).Interface(); mine != other {
@@ -219,14 +220,14 @@ func loadBaseline(folder fs.FS, is fingerprint) (*baseline, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
-		return nil, fmt.Errorf("baseline %s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	b, err := parseBaseline(text)
 	if err == nil && b.Machine != is {
 		err = fmt.Errorf("it is of another machine: %v", b.Machine)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("baseline %s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	b.file = name
 	return b, nil

@@ -77,8 +77,8 @@ func TestCompareNamesWhatIsMissing(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}
 	}
-	r.Plan.Tunnels = 10
-	if c := r.compare(&before); len(c.Rows) != 0 || !strings.HasSuffix(c.Why, ": -tunnels 10, not 9") {
+	r.Plan.Tunnels, r.Plan.Bulk = 10, 512<<20
+	if c := r.compare(&before); len(c.Rows) != 0 || !strings.HasSuffix(c.Why, ": -bulk 512, not 0, -tunnels 10, not 9") {
 		t.Errorf("%+v", c)
 	}
 }
@@ -168,4 +168,32 @@ func TestBaselinesRefused(t *testing.T) {
 	if err := canSave(filepath.Join(t.TempDir(), "nowhere")); err == nil {
 		t.Error("a folder that is not there can be written to")
 	}
+}
+
+// Whatever stands in a file, what is taken can be written, and is the same then.
+func FuzzBaseline(f *testing.F) {
+	b := newBaseline(someReport(level(0.5)))
+	good, err := b.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte(`{"format":1,"figures":[{"figure":"a","gateway":"b","value":{"min":1,"median":0,"max":2}}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		b, err := parseBaseline(text)
+		if err != nil {
+			return
+		}
+		again, err := b.encode()
+		if err != nil {
+			return // a date that JSON has no form for
+		}
+		c, err := parseBaseline(again)
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, again)
+		}
+		if twice, err := c.encode(); err != nil || !bytes.Equal(again, twice) {
+			t.Errorf("%v\n%s\n%s", err, again, twice)
+		}
+	})
 }

@@ -187,14 +187,23 @@ func (s *shifted) cells() string {
 	if s == nil {
 		return "–\t–\t–\t–\t"
 	}
-	return fmt.Sprintf("%.3f\t%.3f\t%+.0f %%\t± %.0f %%\t%s", s.Before, s.Now, 100*s.Change, 100*s.Bound, s.Mark)
+	return fmt.Sprintf("%.3f\t%.3f\t%s\t± %.0f %%\t%s", s.Before, s.Now, percent(s.Change), 100*s.Bound, s.Mark)
+}
+
+// percent has no -0.
+func percent(share float64) string {
+	whole := math.Round(100 * share)
+	if whole == 0 {
+		return "0 %"
+	}
+	return fmt.Sprintf("%+.0f %%", whole)
 }
 
 func (made change) absolute() string {
 	median := func(s spread) string { return digits(spread{s.Median, s.Median, s.Median}) }
 	moved := "–"
 	if made.Before.Median > 0 {
-		moved = fmt.Sprintf("%+.0f %%", 100*(made.Now.Median/made.Before.Median-1))
+		moved = percent(made.Now.Median/made.Before.Median - 1)
 	}
 	return fmt.Sprintf("%s\t%s %s\t%s", median(made.Before), median(made.Now), made.Unit, moved)
 }

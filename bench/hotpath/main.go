@@ -135,7 +135,7 @@ func measure(ctx context.Context, p plan, progress func(string, ...any)) (r repo
 	before, err := findBaseline(p, found)
 	r.Against = r.compare(before)
 	if err != nil {
-		r.Against = &comparison{Why: err.Error()}
+		r.Against = &comparison{Why: err.Error() + "; -save-baseline writes it anew"}
 	}
 	r.Warnings = append(r.Warnings, found.warnings()...)
 	if p.Quick {
