@@ -34,7 +34,7 @@ func (t *trial) isForDeviceDNS() bool {
 
 // decideOnDeviceDNS allows it to devices that may reach anything at all.
 func (t *trial) decideOnDeviceDNS() error {
-	if t.inside || t.on.DNS == nil || t.policy.NetworkAccess() == policy.AccessUnrestricted {
+	if t.ask.Inside || t.on.DNS == nil || t.policy.NetworkAccess() == policy.AccessUnrestricted {
 		t.decision = policy.Decision{Rule: t.policy.Name() + "/deny", Reason: policy.NotListed}
 		return t.refusePolicy()
 	}

@@ -141,7 +141,7 @@ func (t *trial) why(j *Judgement) string {
 
 // beforeTheList is for what was refused before the list was asked.
 func (t *trial) beforeTheList(j *Judgement) string {
-	if t.inside {
+	if t.ask.Inside {
 		return t.refusal.Text
 	}
 	switch j.Reason {

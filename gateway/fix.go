@@ -52,14 +52,25 @@ func (t *trial) fixUnlisted(j *Judgement) string {
 	switch {
 	case t.isForDeviceDNS() || j.To.Host != name: // what looks like a handle does not belong on a list
 		return ""
+	case name == DeviceDNS && t.ask.Inside:
+		return "none is needed: it is for devices alone"
 	case name == DeviceDNS:
 		return "have devices ask it on its port, 53"
 	case t.address.OwnsName(name, 0):
 		return "none is needed: it is the gateway itself, or its authority, where no tunnel may lead"
+	case t.opensInside():
+		return "none for devices: the inside door opens it, to servers that need no ticket (" + insideKey + ")"
 	case !strings.Contains(name, "."):
 		return "list it with its domain in " + list + ", and have devices use that name"
 	}
 	return "add " + j.To.String() + " to " + list
+}
+
+// opensInside tells whether what a device may not reach is what servers within may:
+// then it does not belong on the devices' list.
+func (t *trial) opensInside() bool {
+	list := t.on.Inside
+	return !t.ask.Inside && list != nil && list.Decide(policy.Query{Host: t.ask.Host, Port: t.ask.Port}).Allow
 }
 
 // fixUnlistedAddress is for an address that no listed name has.
@@ -148,7 +159,7 @@ var ticketFixes = map[ticket.Reason]string{
 
 // key is the path of a setting of the policy in the configuration file.
 func (t *trial) key(setting string) string {
-	if t.inside {
+	if t.ask.Inside {
 		return insideKey
 	}
 	if t.policy == nil || t.policy.Name() == policy.DefaultName {

@@ -47,16 +47,6 @@ func admitInside(c tunnel.Credential) error {
 	}
 }
 
-// trialOf begins the judgement of what a stream wants.
-func (f *inForce) trialOf(a *Attempt) *trial {
-	if a.Inside {
-		t := newTrial(f, Ask{})
-		t.inside = true
-		return t
-	}
-	return newTrial(f, askOf(a.Claims))
-}
-
 // chooseInside finds the list of the inside door.
 func (t *trial) chooseInside() error {
 	if t.policy = t.on.Inside; t.policy == nil {
@@ -68,7 +58,7 @@ func (t *trial) chooseInside() error {
 // snapshotID is the version of what decides.
 func (t *trial) snapshotID() string {
 	switch {
-	case !t.inside:
+	case !t.ask.Inside:
 		return t.on.id
 	case t.on.Inside != nil:
 		return t.on.Inside.Snapshot()
@@ -78,7 +68,7 @@ func (t *trial) snapshotID() string {
 
 // since is when that came into force, if it is known.
 func (t *trial) since() time.Time {
-	if t.inside {
+	if t.ask.Inside {
 		return time.Time{}
 	}
 	return t.on.Since
@@ -87,7 +77,7 @@ func (t *trial) since() time.Time {
 // refusePolicy is for a decision that was a denial.
 func (t *trial) refusePolicy() *tunnel.Refusal {
 	r := refusePolicy(t.decision)
-	if t.inside && t.decision.Reason == policy.NotListed {
+	if t.ask.Inside && t.decision.Reason == policy.NotListed {
 		r.Text = "policy: not on the list of the inside door"
 	}
 	return r

@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/gateway/policy"
-	"github.com/sallyport/sallyport/sta/ticket"
 	"github.com/sallyport/sallyport/tunnel"
 )
 
-// Ask asks where the holder of a good ticket may go.
+// Ask asks where the holder of a good ticket may go, or a server within.
 type Ask struct {
+	// Inside is that it is a server at the inside door, and nobody holds a ticket: the
+	// next three fields count for nothing. See [Gateway.Inside].
+	Inside bool
 	// Authority is whose ticket it is; "" is one that may give any policy.
 	Authority string
 	// Holder is what the policy is chosen by.
@@ -27,8 +29,12 @@ type Ask struct {
 	Port uint16
 }
 
-// askOf is the question of a ticket.
-func askOf(c *ticket.Claims) Ask {
+// askOf begins the question of a stream, which lacks the destination.
+func askOf(a *Attempt) Ask {
+	if a.Inside {
+		return Ask{Inside: true}
+	}
+	c := a.Claims
 	return Ask{
 		Authority: c.Authority,
 		Holder:    policy.Holder{Policy: c.Policy, App: c.App, Platform: c.Platform, Groups: c.Groups},
@@ -120,7 +126,6 @@ type trial struct {
 	on      *inForce
 	address *policy.AddressRules
 	ask     Ask
-	inside  bool // it is for the inside door, whose list and name its policy has
 
 	policy   *policy.Policy // nil before it was chosen
 	narrow   *policy.Narrowing
@@ -162,7 +167,7 @@ func (t *trial) judge(ctx context.Context) error {
 // choosePolicy finds the policy for the ticket, and with it the destination that
 // the client left to it.
 func (t *trial) choosePolicy() (err error) {
-	if t.inside {
+	if t.ask.Inside {
 		return t.chooseInside()
 	}
 	if t.policy = t.on.Policies.For(t.ask.Holder); t.policy == nil {

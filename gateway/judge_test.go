@@ -54,10 +54,14 @@ func judgedWorld(t testing.TB) *gateway.Snapshot {
 		{Name: "free", Match: policy.Match{Groups: []string{"free"}}, Spec: policy.Spec{NetworkAccess: "unrestricted"}},
 	})
 	must(t, err)
+	inside, err := policy.Compile("inside", policy.Spec{Services: "push.example.com:443,own.example.com:8443,gone.example.com:443"})
+	must(t, err)
 	return &gateway.Snapshot{
+		Inside:   inside,
 		Policies: set, Since: time.Date(2026, 11, 22, 13, 0, 0, 0, time.FixedZone("CET", 3600)),
 		Resolver: answers{
 			"mail.example.com":    {Addrs: addrs("10.0.0.25"), Source: "zone example.com", Server: "10.0.0.53"},
+			"push.example.com":    {Addrs: addrs("10.0.0.27"), Source: "zone example.com", Server: "10.0.0.53"},
 			"outside.example.net": {Addrs: addrs("52.7.65.6", "10.1.1.1"), Source: "public", Server: "192.0.2.53", Chain: []string{"a.example.org", "b.example.org"}},
 			"pinned.example.com":  {Addrs: addrs("127.0.0.1"), Source: "hosts"},
 			"private.example.net": {Addrs: addrs("10.9.9.9"), Source: "public"},
@@ -112,6 +116,11 @@ func TestJudge(t *testing.T) {
 		"another port": {askFor("pinned.example.com", 8444), "not_listed",
 			"pinned.example.com:8444 is not listed in " + version + "; it is listed with port 443",
 			"add pinned.example.com:8444 to gateway.policy.background_services"},
+		"what servers may reach": {askFor("push.example.com", 443), "not_listed",
+			"push.example.com:443 is not listed in " + version,
+			"none for devices: the inside door opens it, to servers that need no ticket (gateway.inside.services)"},
+		"what servers may reach, another port": {askFor("push.example.com", 8443), "not_listed",
+			"push.example.com:8443 is not listed in " + version, "add push.example.com:8443 to gateway.policy.background_services"},
 		"a single label": {askFor("intranet", 443), "not_listed", "intranet:443 is not listed in " + version,
 			"list it with its domain in gateway.policy.background_services, and have devices use that name"},
 		"the gateway itself": {askFor("gw.example.com", 443), "not_listed", "gw.example.com:443 is not listed in " + version,
@@ -191,6 +200,34 @@ func TestJudge(t *testing.T) {
 				t.Errorf("%s, %v", text, err)
 			}
 		})
+	}
+}
+
+// A server at the inside door is judged by the door's list, whatever devices may reach.
+func TestJudgeInside(t *testing.T) {
+	snapshot := judgedWorld(t)
+	version := "policy inside, snapshot " + snapshot.Inside.Snapshot()
+	for host, c := range map[string]struct{ reason, why, fix string }{
+		"push.example.com": {"listed",
+			"push.example.com:443 is entry 1 of " + version + "; zone example.com answered 10.0.0.27, which the zone allows", ""},
+		"mail.example.com": {"not_listed", "mail.example.com:443 is not listed in " + version, "add mail.example.com:443 to gateway.inside.services"},
+		"10.0.0.27": {"listed",
+			"10.0.0.27 is an address of push.example.com, and push.example.com:443 is entry 1 of " + version + "; 10.0.0.27 is what it may have", ""},
+		"gone.example.com": {"name_not_found", "gone.example.com:443 is entry 3 of " + version + "; but not found, or without address: no such host",
+			"pin gone.example.com under splitdns.hosts, or mend its DNS"},
+		gateway.DeviceDNS: {"not_listed", gateway.DeviceDNS + ":443 is not listed in " + version, "none is needed: it is for devices alone"},
+	} {
+		ask := gateway.Ask{Inside: true, Holder: policy.Holder{Groups: []string{"vip"}}, Services: []string{"nothing"}, Port: 443}
+		j := gateway.JudgeText(t.Context(), snapshot, ask, host)
+		if j.Reason != c.reason || j.Allow != (c.reason == "listed") || j.Why != c.why || j.Fix != c.fix ||
+			j.Snapshot != snapshot.Inside.Snapshot() || !j.Since.IsZero() || j.Policy != "inside" {
+			t.Errorf("%s: %+v", host, j)
+		}
+	}
+	closed := *snapshot
+	closed.Inside = nil
+	if j := gateway.JudgeText(t.Context(), &closed, gateway.Ask{Inside: true, Port: 443}, "push.example.com"); j.Allow || j.Snapshot != "" {
+		t.Errorf("without a list: %+v", j)
 	}
 }
 

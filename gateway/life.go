@@ -165,7 +165,7 @@ func (g *Gateway) lookAgain(claims *ticket.Claims) error {
 func (g *Gateway) reach(ctx context.Context, a *Attempt, p *ticket.Presentation, d tunnel.Destination) (tunnel.Stream, error) {
 	force := g.hold()
 	defer force.drop()
-	t := force.trialOf(a)
+	t := newTrial(force, askOf(a))
 	a.trial, a.Snapshot = t, t.snapshotID()
 	var err error
 	if t.ask.Host, t.ask.Port, err = wanted(a.Claims, p, d); err != nil {

@@ -22,6 +22,7 @@ import (
 type explainFlags struct {
 	config, to, services, user, device string
 	holder                             policy.Holder
+	inside                             bool
 	asJSON                             bool
 }
 
@@ -35,9 +36,15 @@ for the name, its addresses and what the address rules say of each. It decides a
 the gateway of the file does, and looks names up as it does, but dials nothing and
 asks for no ticket. A running gateway logs the same with every refusal.
 
+With --inside it is a server at the inside door that asks, from one of the door's
+sources: gateway.inside.services decides, and no policy.
+
 Exit code 0 if it may, 1 if it may not.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flags.check(cmd.Flags().Changed); err != nil {
+				return usage(err)
+			}
 			return flags.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -51,6 +58,7 @@ Exit code 0 if it may, 1 if it may not.`,
 	f.StringArrayVar(&flags.holder.Groups, "group", nil, "a group of the user; may be repeated")
 	f.StringVar(&flags.holder.Policy, "policy", "", "the policy that the ticket names, if it does")
 	f.StringVar(&flags.services, "services", "", "what the ticket narrows the policy to, host:port,host:port")
+	f.BoolVar(&flags.inside, "inside", false, "decide as the inside door does, which asks servers for no ticket")
 	f.BoolVar(&flags.asJSON, "json", false, "print JSON")
 	if err := cmd.MarkFlagRequired("to"); err != nil {
 		panic(err) // only for a flag that is not there
@@ -73,11 +81,14 @@ func (f *explainFlags) run(ctx context.Context, stdout, stderr io.Writer) error 
 	}
 	defer rehearsal.Close()
 	judgement, err := rehearsal.Judge(ctx, ask, host)
+	if errors.Is(err, node.ErrNoInside) {
+		return usage(fmt.Errorf("--inside: %w", err))
+	}
 	if err != nil {
 		return err
 	}
-	answer := explanation{f.user, f.device, judgement, ""}
-	if judgement.Policy != "" {
+	answer := explanation{f.user, f.device, judgement, "", f.inside}
+	if judgement.Policy != "" && !f.inside {
 		answer.Chosen = chosenBy(c.NamedPolicies(), f.holder, judgement.Policy)
 	}
 	if f.asJSON {
@@ -91,9 +102,19 @@ func (f *explainFlags) run(ctx context.Context, stdout, stderr io.Writer) error 
 	return err
 }
 
+// check refuses what only tickets have, for a door that asks for none.
+func (f *explainFlags) check(given func(flag string) bool) error {
+	for _, flag := range []string{"user", "device", "app", "platform", "group", "policy", "services"} {
+		if f.inside && given(flag) {
+			return fmt.Errorf("--%s: is what a ticket says, and the inside door asks for none; leave it out, or --inside", flag)
+		}
+	}
+	return nil
+}
+
 // ask is what the flags ask of the gateway, the host as a client may write it.
 func (f *explainFlags) ask() (host string, ask gateway.Ask, err error) {
-	ask.Holder = f.holder
+	ask.Inside, ask.Holder = f.inside, f.holder
 	if f.services != "" {
 		ask.Services = strings.Split(f.services, ",")
 	}
@@ -119,6 +140,8 @@ type explanation struct {
 	*gateway.Judgement
 	// Chosen says why it is this policy, where there are several.
 	Chosen string `json:"chosen,omitempty"`
+	// Inside says that the inside door decided.
+	Inside bool `json:"inside,omitempty"`
 }
 
 // chosenBy says by what a policy was chosen among several.
@@ -167,6 +190,9 @@ func (e explanation) print(w io.Writer) error {
 		if value != "" {
 			fmt.Fprintf(t, "%s\t%s\n", name, value)
 		}
+	}
+	if e.Inside {
+		row("door", "inside")
 	}
 	row("user", e.User)
 	row("device", e.Device)

@@ -115,7 +115,7 @@ func (s *insider) hear(ctx context.Context) wish {
 	case err != nil:
 		return wish{refusal: malformed(err.Error())}
 	case r.Method != http.MethodConnect:
-		refusal := malformed("not a CONNECT")
+		refusal := flawed(&Flaw{"not a CONNECT", "have the server ask for https:// addresses by this proxy: it fetches nothing itself"})
 		refusal.Status, refusal.Label = http.StatusMethodNotAllowed, LabelUnsupported
 		return wish{refusal: refusal}
 	}

@@ -113,6 +113,62 @@ func TestCredential(t *testing.T) {
 	}
 }
 
+// A credential in another shape than ours, or in another header, is told from none at
+// all in the log, and nothing of it is told.
+func TestMisplaced(t *testing.T) {
+	token := "eyJhbGciOiJFZERTQSJ9.e30.c2ln~" + testTicket
+	for _, test := range []struct {
+		extra, name, value, why, fix string
+	}{
+		{"", "", "", "no credential", "Proxy-Authorization;"},
+		{"X-Ticket", "", "", "no credential", "Proxy-Authorization or X-Ticket;"},
+		{"", "Proxy-Authorization", testTicket, "no credential: Proxy-Authorization has a ticket without Bearer before it", "Bearer TICKET"},
+		{"X-Ticket", "Proxy-Authorization", testTicket, "no credential: Proxy-Authorization has a ticket without Bearer before it", "Bearer TICKET"},
+		{"", "Proxy-Authorization", "Negotiate abc", "no credential: Proxy-Authorization is neither Bearer nor Basic", "as password"},
+		{"Authorization", "Authorization", "Ticket " + testTicket, "no credential: Authorization is neither Bearer nor Basic", "as password"},
+		{"X-Ticket", "Authorization", "Bearer " + testTicket, "no credential: one stands in Authorization, where none is looked for", "Proxy-Authorization or X-Ticket,"},
+		{"X-Ticket", "Authorization", basicOf("u", testTicket), "no credential: one stands in Authorization, where none is looked for", "Proxy-Authorization or X-Ticket,"},
+		{"Authorization", "X-Ticket", testTicket, "no credential: one stands in X-Ticket, where none is looked for", "Proxy-Authorization or Authorization,"},
+		{"", "X-Ticket", token, "no credential: one stands in X-Ticket, where none is looked for", "gateway.credential_header"},
+		{"", "X-Ticket", ";40;STA01;" + testTicket, "no credential: one stands in X-Ticket, where none is looked for", "gateway.credential_header"},
+		{"", testTicket, "Bearer abc", "no credential: one stands in a header of another name, where none is looked for", ""},
+		{"", "X-Other", "something else", "no credential", "Proxy-Authorization;"},
+		{"", "Proxy-Authorization", "Bearer a,b", "malformed credential", "one ticket, in one header"},
+	} {
+		r := &http.Request{Method: http.MethodConnect, RequestURI: "a.test:443", ProtoMajor: 2, Header: http.Header{}}
+		if test.name != "" {
+			r.Header.Set(test.name, test.value)
+		}
+		refusal := New(Config{Header: test.extra}).wishOf(r, nil, false).refusal
+		var flaw *Flaw
+		if !errors.As(refusal, &flaw) || flaw.Why != test.why || !strings.Contains(flaw.Fix, test.fix) || refusal.Text != "request: "+flaw.Why {
+			t.Errorf("%s: %s: %+v, %+v", test.name, test.value, refusal, flaw)
+			continue
+		}
+		said := strings.ToUpper(refusal.Text + flaw.Fix)
+		if strings.Contains(said, testTicket) || strings.Contains(said, "ABC") {
+			t.Errorf("%s: it is told: %s", test.value, said)
+		}
+	}
+}
+
+// Whatever else is wrong with a request is told with what to do.
+func TestFlaws(t *testing.T) {
+	for _, edit := range []func(*http.Request){
+		func(r *http.Request) { r.RequestURI = "a.test" },
+		func(r *http.Request) { r.ContentLength = 3 },
+		func(r *http.Request) { r.Header[":protocol"] = []string{"websocket"} },
+		func(r *http.Request) { r.Header["Proxy-Authorization"] = []string{"Bearer a", "Bearer b"} },
+	} {
+		r := &http.Request{Method: http.MethodConnect, RequestURI: "a.test:443", ProtoMajor: 2, Header: http.Header{}}
+		edit(r)
+		var flaw *Flaw
+		if refusal := New(Config{}).wishOf(r, nil, false).refusal; !errors.As(refusal, &flaw) || flaw.Why == "" || flaw.Fix == "" || refusal.Status < 400 {
+			t.Errorf("%+v: %+v", r, refusal)
+		}
+	}
+}
+
 func FuzzCredential(f *testing.F) {
 	for _, s := range []string{"Bearer abc", "Basic dTpw", "Basic  dTpw=", "Negotiate x", "", ";40;A;B", "a,b", "Bearer \xff"} {
 		f.Add(s, true)

@@ -2,7 +2,9 @@ package httpconnect
 
 import (
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/sallyport/sallyport/tunnel"
@@ -41,7 +43,11 @@ func (c *Carrier) wishOf(r *http.Request, hosts []string, inside bool) wish {
 	}
 	credential, err := credentialOf(r.Header, headerProxyAuthorization, c.config.Header)
 	if err != nil {
-		return wish{refusal: refuseCredential(err)}
+		refusal := refuseCredential(err)
+		if errors.Is(err, errNoCredential) {
+			explain(refusal, misplaced(r.Header, headerProxyAuthorization, c.config.Header))
+		}
+		return wish{refusal: refusal}
 	}
 	return wish{credential: credential, destination: destination}
 }
@@ -53,6 +59,7 @@ func judge(r *http.Request, hosts []string) *tunnel.Refusal {
 		return &tunnel.Refusal{
 			Reply: socks.CommandNotSupported, Status: http.StatusNotImplemented,
 			Label: LabelUnsupported, Text: "request: extended CONNECT",
+			Err: &Flaw{"extended CONNECT", "have the client ask for a tunnel by plain CONNECT: nothing else is served here"},
 		}
 	case strings.ContainsAny(r.RequestURI, "@/?#"):
 		return malformed("the target has more than host and port")
@@ -75,20 +82,104 @@ func isExtended(r *http.Request) bool {
 	return len(r.Header[":protocol"]) > 0 || r.ProtoMajor == 3 && r.Proto != "HTTP/3.0"
 }
 
+// Flaw is the Err of a refusal for what a request lacks or has too much of: the same
+// in words for whoever reads the log. They are ours; of what the client sent, they
+// hold the name of a header at most.
+type Flaw struct {
+	Why, Fix string
+}
+
+// Error is the flaw alone.
+func (f *Flaw) Error() string { return f.Why }
+
+const fixRequest = "see what program this is: a tunnel is asked for by CONNECT HOST:PORT, with one Host that says the same and without a body"
+
 // malformed is the refusal of a request; what is our own words.
-func malformed(what string) *tunnel.Refusal {
+func malformed(what string) *tunnel.Refusal { return flawed(&Flaw{what, fixRequest}) }
+
+func flawed(f *Flaw) *tunnel.Refusal {
 	return &tunnel.Refusal{
 		Reply: socks.GeneralFailure, Status: http.StatusBadRequest,
-		Label: LabelMalformed, Text: "request: " + what,
+		Label: LabelMalformed, Text: "request: " + f.Why, Err: f,
 	}
 }
 
+// explain gives a refusal the words of its flaw.
+func explain(r *tunnel.Refusal, f *Flaw) { r.Text, r.Err = "request: "+f.Why, f }
+
 func refuseCredential(err error) *tunnel.Refusal {
 	if !errors.Is(err, errNoCredential) {
-		return malformed(err.Error())
+		return flawed(&Flaw{err.Error(), "have the client send one ticket, in one header, as  Bearer TICKET  or as the password of Basic"})
 	}
 	return &tunnel.Refusal{
 		Reply: socks.NotAllowed, Status: http.StatusProxyAuthRequired,
 		Label: tunnel.LabelNoCredential, Text: "request: no credential",
 	}
+}
+
+// maxShownHeader bounds a header's name in the log, in bytes.
+const maxShownHeader = 64
+
+// misplaced looks for the credential that a client meant where none was found in the
+// named headers: in another shape, or in another header. It goes by shape alone, and
+// the client hears nothing of it.
+func misplaced(h http.Header, names ...string) *Flaw {
+	for _, name := range names {
+		if values := h.Values(name); len(values) > 0 {
+			return misshapen(http.CanonicalHeaderKey(name), values[0])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		value := h.Get(name)
+		scheme, rest, _ := strings.Cut(value, " ")
+		known := strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "Basic")
+		if known && rest != "" || looksLikeTicket(value) {
+			return &Flaw{
+				"no credential: one stands in " + shownHeader(name) + ", where none is looked for",
+				"have the client send it in " + either(names) + ", or name its header in gateway.credential_header",
+			}
+		}
+	}
+	return &Flaw{"no credential", "have the client send a ticket in " + either(names) + "; a browser that asks its user for one begins like this"}
+}
+
+// misshapen is for a value that is none of a credential.
+func misshapen(name, value string) *Flaw {
+	if looksLikeTicket(value) {
+		return &Flaw{"no credential: " + name + " has a ticket without Bearer before it", "have the client send  Bearer TICKET  there"}
+	}
+	return &Flaw{
+		"no credential: " + name + " is neither Bearer nor Basic",
+		"have the client send  Bearer TICKET  there, or Basic with the ticket as password",
+	}
+}
+
+// looksLikeTicket tells a handle, a token and the form ;40;<authority>;<handle> by
+// what they all end with: 32 capital letters and digits.
+func looksLikeTicket(value string) bool {
+	const handle = 32
+	value = value[strings.LastIndexAny(value, ";~")+1:]
+	return len(value) == handle && !strings.ContainsFunc(value, func(r rune) bool {
+		return (r < 'A' || r > 'Z') && (r < '0' || r > '9')
+	})
+}
+
+// shownHeader is the name of a client's header as it may be written. A ticket in the
+// place of a name is in lower case by now.
+func shownHeader(name string) string {
+	if upper := strings.ToUpper(name); tunnel.SafeText(upper, maxShownHeader) != upper {
+		return "a header of another name"
+	}
+	return name
+}
+
+// either names the headers that there are, each once.
+func either(names []string) string {
+	var all []string
+	for _, name := range names {
+		if name = http.CanonicalHeaderKey(name); name != "" && !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return strings.Join(all, " or ")
 }

@@ -125,6 +125,9 @@ func wants(t reflect.Type, tag reflect.StructTag) string {
 	case reflect.TypeFor[netip.AddrPort]():
 		return "an address and port such as 127.0.0.1:8443"
 	case reflect.TypeFor[netip.Prefix]():
+		if tag.Get("is") == "servers" {
+			return "the address of a server such as 10.0.0.25, or a network of them such as 10.0.0.24/29"
+		}
 		return "a network such as 10.0.0.0/8"
 	case reflect.TypeFor[Authority]():
 		return "the word local, or a mapping with id, url and pin"
@@ -163,7 +166,7 @@ func example(t reflect.Type, tag reflect.StructTag) string {
 	switch {
 	case tag.Get("oneof") != "":
 		return strings.Join(strings.Fields(tag.Get("oneof")), ", ")
-	case t == reflect.TypeFor[netip.Addr]():
+	case t == reflect.TypeFor[netip.Addr](), tag.Get("is") == "servers":
 		return "10.0.0.25"
 	case t == reflect.TypeFor[netip.Prefix]():
 		return "10.0.0.0/8"

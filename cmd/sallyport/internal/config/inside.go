@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"unicode/utf8"
@@ -49,10 +50,10 @@ func (r *reader) checkInside(i *Inside) {
 	case policy.Classify(at) == policy.Public:
 		r.sayAs(Warning, listen, at.String()+" is a public address; this door asks for no ticket, so its place is an inner one")
 	}
-	r.need(sources, len(i.Sources) == 0, "the networks of the servers that may use it, such as [10.0.0.0/24]; whoever is in them needs no ticket")
+	r.need(sources, len(i.Sources) == 0, "the servers that may use it, such as [10.0.0.25]; whoever is in them needs no ticket")
 	for n, network := range i.Sources {
 		if path := item(sources, n); !r.bad(path) {
-			r.checkSource(path, network)
+			r.checkSource(path, network, i.Listen.Addr())
 		}
 	}
 	r.need(services, i.Services == "", "what may be reached, such as eu-west-1.mailboxlistener.xm.citrix.com:443")
@@ -61,7 +62,7 @@ func (r *reader) checkInside(i *Inside) {
 	}
 }
 
-func (r *reader) checkSource(path string, network netip.Prefix) {
+func (r *reader) checkSource(path string, network netip.Prefix, door netip.Addr) {
 	addr, least := network.Addr(), minSource6
 	if addr.Is4() {
 		least = minSource4
@@ -70,9 +71,15 @@ func (r *reader) checkSource(path string, network netip.Prefix) {
 	case addr.Is4In6():
 		r.say(path, "is an IPv4 network written as an IPv6 one, which nobody comes from; write it as IPv4")
 	case network.Bits() < least:
-		r.say(path, network.String()+" is wider than any inner network, and whoever is in it would need no ticket; name the networks of the servers")
+		r.say(path, network.String()+" is wider than any inner network, and whoever is in it would need no ticket; name the servers, such as 10.0.0.25")
 	case policy.Classify(addr) == policy.Public:
 		r.sayAs(Warning, path, network.String()+" holds public addresses; whoever has one of them and reaches this door needs no ticket")
+	case network.Contains(door) && !door.IsLoopback(): // there the door and all of its servers may be one machine
+		what := network.String() + " holds " + door.String()
+		if network.IsSingleIP() {
+			what = "is " + door.String()
+		}
+		r.sayAs(Warning, path, what+", the door's own address, from where devices' tunnels come; name the servers alone")
 	}
 }
 
@@ -83,19 +90,40 @@ func (r *reader) checkInsideServices(path, list string) {
 		r.sayInList(path, list, err)
 		return
 	}
-	texts := strings.Split(list, ",")
+	column, texts := 1, strings.Split(list, ",")
 	for i, entry := range entries {
-		if !entry.Wildcard {
-			continue
+		at := &policy.ListError{Entry: i + 1, Column: column}
+		column += utf8.RuneCountInString(texts[i]) + 1 // and the comma
+		if entry.Wildcard {
+			at.Problem = "is a wildcard, which is not taken here; name each host"
+			r.sayInList(path, list, at)
+			return
 		}
-		before := strings.Join(texts[:i], ",")
-		column := utf8.RuneCountInString(before) + 1
-		if i > 0 {
-			column++ // the comma
+		r.warnOfService(path, list, at, entry)
+	}
+}
+
+// warnOfService tells of what can be listed and never be reached.
+func (r *reader) warnOfService(path, list string, at *policy.ListError, s policy.Service) {
+	const misspelt, spelt = ".xml.citrix.com", ".xm.citrix.com"
+	d := Diagnostic{Severity: Warning}
+	var refused *policy.AddressError
+	switch front, ok := strings.CutSuffix(s.Name, misspelt); {
+	case ok:
+		right := s
+		right.Name = front + spelt
+		at.Problem = s.String() + " is spelt as in one manual, and there is no such host"
+		d.Fix, d.Rule = "write "+right.String(), "xml-spelling"
+	case !s.Addr.IsValid():
+		return
+	case errors.As(policy.NewAddressRules(policy.AddressConfig{}).Check("", netip.AddrPortFrom(s.Addr, s.Port)), &refused):
+		at.Problem = s.String() + " would be refused as address_" + refused.Class.String() + ": no such address is dialled by itself"
+		d.Fix, d.Rule = "list a name in its place, and pin the name to "+s.Addr.String()+" under splitdns.hosts", "address-not-public"
+		if refused.Class == policy.Never {
+			d.Fix = "leave it out"
 		}
-		r.sayInList(path, list, &policy.ListError{
-			Entry: i + 1, Column: column, Problem: "is a wildcard, which is not taken here; name each host",
-		})
+	default:
 		return
 	}
+	r.sayOfEntry(path, list, at, d)
 }

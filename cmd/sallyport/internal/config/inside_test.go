@@ -15,11 +15,12 @@ func TestInside(t *testing.T) {
 		sources  = "sources: [10.0.0.0/8], "      // from column 38 on
 		services = "services: '" + insideServices // from column 61 on
 		noListen = "gateway.inside.listen: is required: an inner address and port such as 10.0.0.5:3128"
-		nobody   = "gateway.inside.sources: is required: the networks of the servers that may use it, such as [10.0.0.0/24]; whoever is in them needs no ticket"
+		nobody   = "gateway.inside.sources: is required: the servers that may use it, such as [10.0.0.25]; whoever is in them needs no ticket"
 		nothing  = "gateway.inside.services: is required: what may be reached, such as " + insideServices
 		home     = "f:6:20: gateway.inside.listen: certs.mode dev is for loopback only; listen on 127.0.0.1 or use mode files"
 		all      = "f:6:20: gateway.inside.listen: is every address of this machine, the outer ones too; name the inner one, such as 10.0.0.5:3128"
-		wide     = " is wider than any inner network, and whoever is in it would need no ticket; name the networks of the servers"
+		wide     = " is wider than any inner network, and whoever is in it would need no ticket; name the servers, such as 10.0.0.25"
+		own      = ", the door's own address, from where devices' tunnels come; name the servers alone"
 		wildcard = " is a wildcard, which is not taken here; name each host"
 	)
 	dir := folder(t)
@@ -42,7 +43,8 @@ func TestInside(t *testing.T) {
 			"f:6:62: gateway.inside.sources[1]: is an address within a network; write 10.0.0.0/8 for the network"}},
 		{"listen: ':3128', " + sources + services + "'", []string{home, all}},
 		{"listen: '[::]:3128', " + sources + services + "'", []string{home, all}},
-		{"listen: '10.0.0.5:3128', " + sources + services + "'", []string{home}},
+		{"listen: '10.0.0.5:3128', " + sources + services + "'", []string{home,
+			"f:6:47: warning: gateway.inside.sources[0]: 10.0.0.0/8 holds 10.0.0.5" + own}},
 		{"listen: '193.9.9.9:3128', " + sources + services + "'", []string{
 			"f:6:20: warning: gateway.inside.listen: 193.9.9.9 is a public address; this door asks for no ticket, so its place is an inner one", home}},
 		{"listen: '127.0.0.1:8443', " + sources + services + "'", []string{
@@ -54,6 +56,16 @@ func TestInside(t *testing.T) {
 		{listen + sources + "services: 'bücher.example:443,*.b.example:443,*.c.example:443'", []string{
 			"f:6:91: gateway.inside.services: entry 2" + wildcard}},
 		{listen + sources + "services: '*.b.example:443'", []string{"f:6:72: gateway.inside.services: entry 1" + wildcard}},
+		{listen + "sources: 10.0.0.25, " + services + "'", []string{"f:6:47: gateway.inside.sources: needs a list such as [10.0.0.25]"}},
+		{listen + "sources: [exchange.example.com], " + services + "'", []string{
+			"f:6:48: gateway.inside.sources[0]: needs the address of a server such as 10.0.0.25, or a network of them such as 10.0.0.24/29"}},
+		{"listen: '10.0.0.5:3128', sources: [10.0.0.25, 10.0.0.5, 10.0.0.0/29, 10.0.0.16/28], " + services + "'", []string{home,
+			"f:6:58: warning: gateway.inside.sources[1]: is 10.0.0.5" + own, "f:6:68: warning: gateway.inside.sources[2]: 10.0.0.0/29 holds 10.0.0.5" + own}},
+		{listen + sources + "services: 'eu-west-1.mailboxlistener.xml.citrix.com:443,10.0.0.26:8080,193.9.9.9:443,127.0.0.1:80,224.0.0.1:80'", []string{
+			"f:6:72: warning: gateway.inside.services: entry 1 eu-west-1.mailboxlistener.xml.citrix.com:443 is spelt as in one manual, and there is no such host; write " + insideServices + " (xml-spelling)",
+			"f:6:117: warning: gateway.inside.services: entry 2 10.0.0.26:8080 would be refused as address_private: no such address is dialled by itself; list a name in its place, and pin the name to 10.0.0.26 under splitdns.hosts (address-not-public)",
+			"f:6:146: warning: gateway.inside.services: entry 4 127.0.0.1:80 would be refused as address_pinned_only: no such address is dialled by itself; list a name in its place, and pin the name to 127.0.0.1 under splitdns.hosts (address-not-public)",
+			"f:6:159: warning: gateway.inside.services: entry 5 224.0.0.1:80 would be refused as address_never: no such address is dialled by itself; leave it out (address-not-public)"}},
 		{listen + sources + "services: 'a.example:443', max_tunnels: 0", []string{
 			"f:6:101: gateway.inside.max_tunnels: needs a whole number from 1 to 1000000"}},
 	} {

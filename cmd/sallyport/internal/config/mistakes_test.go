@@ -19,6 +19,8 @@ func TestMistakes(t *testing.T) {
 		takes   = "[local]"
 		list    = `"mail.example.com:443"`
 		certs   = "certs: {mode: dev}"
+
+		reserved = " is a header of HTTP or of proxies with a meaning of its own, where a ticket would not stand alone or not arrive; take one such as X-Ticket, or Authorization"
 	)
 	tests := []struct {
 		old, with string
@@ -43,7 +45,12 @@ func TestMistakes(t *testing.T) {
 		{fqdn, "fqdn: [a]", []string{"f:6:9: gateway.fqdn: needs a host name such as mail.example.com"}},
 		{fqdn, fqdn + "\n  quic: maybe", []string{"f:7:9: gateway.quic: needs true or false"}},
 		{fqdn, fqdn + "\n  credential_header: x-ticket", []string{"f:7:22: warning: gateway.credential_header: does nothing without gateway.https_proxy"}},
-		{fqdn, fqdn + "\n  credential_header: host", []string{"f:7:22: gateway.credential_header: is a header with a meaning of its own; use another"}},
+		{fqdn, fqdn + "\n  credential_header: host", []string{"f:7:22: gateway.credential_header: Host" + reserved}},
+		{fqdn, fqdn + "\n  credential_header: cookie", []string{"f:7:22: gateway.credential_header: Cookie" + reserved}},
+		{fqdn, fqdn + "\n  credential_header: x-forwarded-for", []string{"f:7:22: gateway.credential_header: X-Forwarded-For" + reserved}},
+		{fqdn, fqdn + "\n  credential_header: Proxy-Authenticate", []string{"f:7:22: gateway.credential_header: Proxy-Authenticate" + reserved}},
+		{fqdn, fqdn + "\n  credential_header: proxy-authorization", []string{"f:7:22: gateway.credential_header: is where a ticket is looked for in any case; leave it out, or name a further header such as X-Ticket"}},
+		{fqdn, fqdn + "\n  https_proxy: true\n  credential_header: authorization", nil},
 		{fqdn, fqdn + "\n  credential_header: 'X Ticket'", []string{"f:7:22: gateway.credential_header: is no name of an HTTP header"}},
 		{fqdn, fqdn + "\n  max_tunnels: 1e5", []string{"f:7:16: gateway.max_tunnels: needs a whole number from 1 to 10000000"}},
 		{fqdn, fqdn + "\n  max_tunnels: 0", []string{"f:7:16: gateway.max_tunnels: needs a whole number from 1 to 10000000"}},

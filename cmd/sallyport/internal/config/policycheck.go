@@ -102,6 +102,11 @@ func (r *reader) sayInList(path, list string, err error) {
 		r.say(path, err.Error())
 		return
 	}
+	r.sayOfEntry(path, list, mistake, Diagnostic{Severity: Error})
+}
+
+// sayOfEntry is sayInList with the severity, fix and rule of d.
+func (r *reader) sayOfEntry(path, list string, mistake *policy.ListError, d Diagnostic) {
 	p := r.places[path]
 	column := p.column
 	if start, ok := startOf(r.lines, p, list); ok {
@@ -111,7 +116,9 @@ func (r *reader) sayInList(path, list string, err error) {
 	if mistake.Corrected != "" && len(mistake.Corrected) <= maxShownList {
 		message += "; the corrected list is " + mistake.Corrected
 	}
-	r.add(p.line, column, path, Error, message)
+	r.add(p.line, column, path, d.Severity, message)
+	said := &r.diagnostics[len(r.diagnostics)-1]
+	said.Fix, said.Rule = d.Fix, d.Rule
 }
 
 // startOf returns the column of a value's first character, past a quotation

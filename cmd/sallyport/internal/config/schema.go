@@ -301,7 +301,7 @@ type Inside struct {
 	Listen netip.AddrPort `yaml:"listen"`
 	// Sources lists the networks that servers may come from; whoever is in them may
 	// use it. At least one is required.
-	Sources []netip.Prefix `yaml:"sources"`
+	Sources []netip.Prefix `yaml:"sources" is:"servers"`
 	// Services is what may be reached, host:port,host:port without blanks and
 	// wildcards. Required.
 	Services string `yaml:"services" is:"services"`

@@ -93,20 +93,33 @@ func (r *reader) text(n *yaml.Node, at key, tag reflect.StructTag) (text, proble
 	return text, ""
 }
 
-// reservedHeaders are HTTP's own, or a proxy's: a ticket in one of them would be read
-// as something else, or twice.
+// reservedHeaders are HTTP's own, those of programs on both ends, and those that a
+// proxy on the way writes anew or takes out: a ticket in one of them would be read as
+// something else, or twice, or never arrive whole. Authorization is free: some
+// platforms can set nothing else.
 var reservedHeaders = []string{
-	"Connection", "Content-Length", "Host", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
-	"Transfer-Encoding", "Upgrade",
+	"Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Age", "Allow", "Alt-Svc", "Alt-Used",
+	"Authentication-Info", "Cache-Control", "Cdn-Loop", "Connection", "Content-Encoding", "Content-Length",
+	"Content-Type", "Cookie", "Cookie2", "Date", "Dnt", "Early-Data", "Expect", "Forwarded", "From", "Host",
+	"Http2-Settings", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since",
+	"Keep-Alive", "Location", "Max-Forwards", "Origin", "Pragma", "Priority", "Range", "Referer", "Server",
+	"Set-Cookie", "Te", "Trailer", "Traceparent", "Tracestate", "Transfer-Encoding", "Upgrade",
+	"Upgrade-Insecure-Requests", "User-Agent", "Vary", "Via", "Warning", "Www-Authenticate", "X-Real-Ip",
 }
+
+// reservedFamilies are the beginnings of others.
+var reservedFamilies = []string{"Access-Control-", "Proxy-", "Sec-", "X-Forwarded-"}
 
 func headerName(text string) (name, problem string) {
 	name = http.CanonicalHeaderKey(text)
+	isOfFamily := func(family string) bool { return strings.HasPrefix(name, family) }
 	switch {
 	case !httpguts.ValidHeaderFieldName(text):
 		return "", "is no name of an HTTP header"
-	case slices.Contains(reservedHeaders, name):
-		return "", "is a header with a meaning of its own; use another"
+	case name == "Proxy-Authorization":
+		return "", "is where a ticket is looked for in any case; leave it out, or name a further header such as X-Ticket"
+	case slices.Contains(reservedHeaders, name), slices.ContainsFunc(reservedFamilies, isOfFamily):
+		return "", name + " is a header of HTTP or of proxies with a meaning of its own, where a ticket would not stand alone or not arrive; take one such as X-Ticket, or Authorization"
 	}
 	return name, ""
 }

@@ -63,7 +63,7 @@ type Config struct {
 	Carrier Carrier
 	// KeepAlive is how long a connection to the gateway may be silent before a
 	// packet is sent on it, for NATs and load balancers that forget silent flows.
-	// Zero means for ever: a radio that sleeps is not woken.
+	// Zero means for ever: a radio that sleeps is not woken. At least a second.
 	KeepAlive time.Duration
 	// NetworkAccess is "tunneled", which "" means too, "web_sso" or
 	// "unrestricted", with which nothing goes to the gateway.

@@ -183,7 +183,8 @@ func caseNoTicket(t *testing.T, _ *carriers, w *carriersWorld, v *way) {
 	if want := map[bool]int{false: 2, true: 407}[v.http]; h.open || h.code != want {
 		t.Errorf("%v, %d, want %d", h.open, h.code, want)
 	}
-	if line := w.log.next(t, mark, v, h.client, "tunnel_refused", "connection_refused"); line["reason"] != "no_credential" {
+	if line := w.log.next(t, mark, v, h.client, "tunnel_refused", "connection_refused"); line["reason"] != "no_credential" ||
+		line["why"] == nil || line["fix"] == nil || v.http && line["status"] != 407.0 {
 		t.Errorf("%v", line)
 	}
 }

@@ -35,6 +35,7 @@ type gatewayPart struct {
 	since    time.Time // when its policies came into force
 	names    *names    // of the file; closed when they and all snapshots with them are gone
 	around   surroundings
+	opens    *policy.Policy // what the inside door opens; nil: nothing
 }
 
 func (n *Node) startGateway(ctx context.Context, c *config.Config) (*gatewayPart, error) {
@@ -100,7 +101,7 @@ func (g *gatewayPart) assemble(n *Node, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	g.policies = snapshot.Policies.Snapshot()
+	g.policies, g.opens = snapshot.Policies.Snapshot(), snapshot.Inside
 	if g.relays, err = tunnel.NewRelays(n.relaysHooks()); err != nil {
 		return err
 	}
@@ -165,7 +166,8 @@ func (g *gatewayPart) use(n *Node, c *config.Config) error {
 	if snapshot.Policies.Snapshot() == g.policies {
 		snapshot.Since = g.since // they are what they were
 	}
-	old := g.names
+	old, opened := g.names, g.opens
+	g.opens = snapshot.Inside
 	g.file, g.policies, g.since, g.names = c, snapshot.Policies.Snapshot(), snapshot.Since, names
 	g.Use(snapshot)
 	old.drop()
@@ -173,6 +175,7 @@ func (g *gatewayPart) use(n *Node, c *config.Config) error {
 	n.log.Info().Str("event", "policy_in_force").Str("snapshot", snapshot.Policies.Snapshot()).
 		Int("policies", len(all)).Int("services", len(snapshot.Policies.Default().Services())).
 		Msg("these policies decide on new tunnels")
+	n.noteInside(opened, snapshot.Inside)
 	return nil
 }
 

@@ -12,16 +12,13 @@ import (
 	"github.com/sallyport/sallyport/certs"
 	"github.com/sallyport/sallyport/cmd/sallyport/internal/config"
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/gateway/policy"
 	"github.com/sallyport/sallyport/tunnel"
-	"github.com/sallyport/sallyport/tunnel/httpconnect"
 )
 
 // insideCarrier makes a listener of tunnels out of one of connections, and closes
 // those that are not from an allowed address.
 type insideCarrier func(l net.Listener, allowed func(netip.Addr) bool) net.Listener
-
-// labelNoSource is the reason of who may not come to the inside door.
-const labelNoSource = "not_a_source"
 
 // insideDoor is where servers within come to the gateway, without a ticket. A nil one
 // is that of a file which has none, and does nothing.
@@ -86,13 +83,7 @@ func (d *insideDoor) assemble(n *Node, c *config.Config, g *gateway.Gateway) (er
 				Msg("gateway.inside.max_tunnels are taken; further servers are refused at the inside door")
 		}
 	}
-	d.stranger = func(from netip.Addr) {
-		if n.aboutStranger() {
-			n.log.Info().Str("event", "connection_refused").Str("carrier", httpconnect.CarrierInside).Stringer("client", from).
-				Str("reason", labelNoSource).Str("fix", "if this is a server within, add "+from.String()+" to gateway.inside.sources").
-				Msg("whoever comes to the inside door needs no ticket, and this address is none of its sources")
-		}
-	}
+	d.stranger = n.turnedAwayFrom(d.at.Addr())
 	d.server, err = tunnel.NewServer(tunnel.Config{
 		Handler: g.Inside(), SetupTimeout: c.Gateway.SetupTimeout, MaxStreams: c.Gateway.Inside.MaxTunnels, Hooks: hooks,
 	})
@@ -106,6 +97,24 @@ func (d *insideDoor) serve(ctx context.Context, n *Node, c *config.Config) {
 	n.run("inside door", func() error { return d.server.Serve(ctx, d.listener) })
 	n.log.Info().Str("event", "inside_ready").Stringer("listen", d.at).Int("sources", len(c.Gateway.Inside.Sources)).
 		Msg("servers from these sources need no ticket here")
+}
+
+// noteInside tells of a list of the inside door that a reload has put in the place of
+// another one. A door whose section is gone has none, and opens nothing.
+func (n *Node) noteInside(before, now *policy.Policy) {
+	version := func(p *policy.Policy) (snapshot string, services int) {
+		if p == nil {
+			return "", 0
+		}
+		return p.Snapshot(), len(p.Services())
+	}
+	old, _ := version(before)
+	snapshot, services := version(now)
+	if old == snapshot {
+		return
+	}
+	n.log.Info().Str("event", "inside_in_force").Str("snapshot", snapshot).Int("services", services).
+		Msg("this list decides on new tunnels at the inside door")
 }
 
 // drainBoth stops accepting at both doors at once, and waits until the last tunnel

@@ -65,8 +65,15 @@ func TestInside(t *testing.T) {
 		t.Errorf("%s is not among the sources: %d", conn.LocalAddr(), status)
 	}
 	line = w.log.await(t, "127.0.0.2", "connection_refused")
-	if line["reason"] != "not_a_source" || line["carrier"] != "inside" || line["fix"] != "if this is a server within, add 127.0.0.2 to gateway.inside.sources" {
+	if line["reason"] != "not_a_source" || line["carrier"] != "inside" || line["fix"] != "if this is a server within, add 127.0.0.2 to gateway.inside.sources" ||
+		line["why"] != "127.0.0.2 is in none of gateway.inside.sources" {
 		t.Errorf("%v", line)
+	}
+	w.knock("127.0.0.2", "ews.example.com:"+w.port)
+	w.knock("127.0.0.3", "ews.example.com:"+w.port) // whose line comes behind any of the one before
+	w.log.await(t, "127.0.0.3", "connection_refused")
+	if n := strings.Count(w.log.String(), "127.0.0.2 is in none"); n != 1 {
+		t.Errorf("%d lines about one address", n)
 	}
 	for range 2 {
 		if _, status = w.knock("127.0.0.1", "ews.example.com:"+w.port); status != 200 {
@@ -110,6 +117,10 @@ func TestInsideReload(t *testing.T) {
 	if strings.Contains(w.log.String(), "needs_restart") {
 		t.Error("a list needs a restart")
 	}
+	changes := func() int { return strings.Count(w.log.String(), `"event":"inside_in_force"`) }
+	if n := changes(); n != 1 {
+		t.Errorf("%d lines about a list that changed", n)
+	}
 	for host, want := range map[string]int{"ews.example.com": 403, "mail.example.com": 200} {
 		if _, status := w.knock("127.0.0.1", host+":"+w.port); status != want {
 			t.Errorf("%s: %d", host, status)
@@ -117,6 +128,10 @@ func TestInsideReload(t *testing.T) {
 	}
 	echo(t, live)
 	must(t, w.Reload(w.config(strings.ReplaceAll(insideFile, "sources: [127.0.0.1]", "sources: [127.0.0.2]"))))
+	must(t, w.Reload(w.config(strings.ReplaceAll(insideFile, "sources: [127.0.0.1]", "sources: [127.0.0.2]"))))
+	if n := changes(); n != 2 { // it went back, and then stayed
+		t.Errorf("%d lines about two changes", n)
+	}
 	if !strings.Contains(w.log.String(), `"keys":["gateway.inside.sources"]`) {
 		t.Error("no needs_restart about sources")
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"hash/maphash"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/tunnel"
+	"github.com/sallyport/sallyport/tunnel/httpconnect"
 )
 
 const (
@@ -196,8 +198,9 @@ func (n *Node) refused(a *gateway.Attempt, r *tunnel.Refusal) {
 	}
 	j := a.Judgement()
 	e := n.attempt(n.log.Info(), "tunnel_refused", a)
-	switch { // before there are claims, every client is answered alike
-	case a.Inside, a.Claims != nil && overHTTP(a.Peer.Carrier):
+	early := flawOf(r)
+	switch { // from a ticket that was shown until there are claims, every client is answered alike
+	case a.Inside, (a.Claims != nil || early != nil) && overHTTP(a.Peer.Carrier):
 		e.Int("status", r.Status)
 	case a.Claims != nil:
 		e.Uint8("reply", uint8(r.Reply))
@@ -211,6 +214,22 @@ func (n *Node) refused(a *gateway.Attempt, r *tunnel.Refusal) {
 			}
 		}
 	}
+	if j == nil && early != nil {
+		e.Str("why", early.Why).Str("fix", early.Fix)
+	}
 	e.Str("reason", r.Label).Msg(r.Text)
 	n.refusals.note(a, j)
+}
+
+// flawOf is what was wrong with a request before a ticket was shown; nil if nothing
+// was, or if it is no request that can be mended.
+func flawOf(r *tunnel.Refusal) *httpconnect.Flaw {
+	var flaw *httpconnect.Flaw
+	switch {
+	case errors.As(r, &flaw):
+		return flaw
+	case r.Label == tunnel.LabelNoCredential: // SOCKS5, whose package knows no fixes
+		return &httpconnect.Flaw{Why: r.Text, Fix: "have the client show a ticket: as the password of its SOCKS5 proxy, whatever the user name"}
+	}
+	return nil
 }

@@ -43,9 +43,16 @@ func NewRehearsal(c *config.Config) (*Rehearsal, error) {
 // Close lets go of the DNS servers.
 func (r *Rehearsal) Close() { r.names.drop() }
 
+// ErrNoInside says that a file has no inside door.
+var ErrNoInside = errors.New("the file has no gateway.inside")
+
 // Judge decides on a destination as the gateway would, the host being as a client
-// may write it. Whether a ticket is good is not asked.
+// may write it. Whether a ticket is good is not asked, nor, for the inside door, whether
+// the server is one of its sources.
 func (r *Rehearsal) Judge(ctx context.Context, ask gateway.Ask, host string) (*gateway.Judgement, error) {
+	if ask.Inside && r.file.Gateway.Inside == nil {
+		return nil, ErrNoInside
+	}
 	snapshot, err := r.snapshot(ctx)
 	if err != nil {
 		return nil, err
