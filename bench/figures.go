@@ -41,17 +41,14 @@ type value struct {
 	of                 float64
 }
 
-// quantiles are those that are reported.
-var quantiles = []struct {
+// longest is what the slowest is called, beside the percentiles.
+const longest = "max"
+
+// percentiles are those that are reported, where there was enough to know them by.
+var percentiles = []struct {
 	name string
-	of   func(load.Histogram) time.Duration
-}{
-	{"p50", func(h load.Histogram) time.Duration { return h.Quantile(0.50) }},
-	{"p90", func(h load.Histogram) time.Duration { return h.Quantile(0.90) }},
-	{"p99", func(h load.Histogram) time.Duration { return h.Quantile(0.99) }},
-	{"p99.9", func(h load.Histogram) time.Duration { return h.Quantile(0.999) }},
-	{"max", load.Histogram.Max},
-}
+	of   float64
+}{{"p50", 0.50}, {"p90", 0.90}, {"p99", 0.99}, {"p99.9", 0.999}}
 
 // valuesOf are the figures of one round, in the order of the report: what was asked
 // for first, then what it took.
@@ -96,8 +93,8 @@ func valuesOf(v *view) []value {
 		add(figureResumed, "%", "higher", 100*ratio(r.Resumed, r.Handshakes))
 	}
 	_, _, slip := v.all()
-	if slip.Count() > 0 {
-		add(figureSlip, "ms", "lower", milliseconds(slip.Quantile(0.99)))
+	if p99, known := slip.Percentile(0.99); known {
+		add(figureSlip, "ms", "lower", milliseconds(p99))
 	}
 	return values
 }
@@ -107,9 +104,15 @@ func latencies(o load.Operation) (values []value) {
 	if o.Latency.Count() == 0 {
 		return nil
 	}
-	for _, q := range quantiles {
-		values = append(values, value{latencyFigure(o.Name, q.name), "ms", "lower", milliseconds(q.of(o.Latency))})
+	add := func(name string, took time.Duration) {
+		values = append(values, value{latencyFigure(o.Name, name), "ms", "lower", milliseconds(took)})
 	}
+	for _, p := range percentiles {
+		if took, known := o.Latency.Percentile(p.of); known {
+			add(p.name, took)
+		}
+	}
+	add(longest, o.Latency.Max())
 	return values
 }
 

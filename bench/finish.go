@@ -112,7 +112,7 @@ func (r *run) countVoid(endpoint string) {
 	var numbers []int
 	var causes []report.Cause
 	for _, round := range r.report.Rounds {
-		if round.Endpoint == endpoint && len(round.Void) > 0 && round.Void[0].What != causePartial {
+		if round.Endpoint == endpoint && len(round.Void) > 0 && round.Void[0].What != report.Partial {
 			numbers = append(numbers, round.Number)
 			causes = append(causes, round.Void...)
 		}

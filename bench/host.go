@@ -236,17 +236,20 @@ func (s *session) watch(id uint64, w watched) error {
 	if len(w.Processes) > maxWatched {
 		return fmt.Errorf("%d processes are to be watched, where %d are the most", len(w.Processes), maxWatched)
 	}
+	for i := range w.Processes {
+		if w.Processes[i].PID == 0 { // this one
+			w.Processes[i].PID = os.Getpid()
+		}
+		if err := evidence.Lives(w.Processes[i].PID); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
 	before := s.watching
 	s.watching = true
 	s.mu.Unlock()
 	if before {
 		return errors.New("this host is watched already")
-	}
-	for i := range w.Processes {
-		if w.Processes[i].PID == 0 { // this one
-			w.Processes[i].PID = os.Getpid()
-		}
 	}
 	sample := s.do.watch(w.Processes)
 	if _, err := sample(); err != nil {

@@ -21,7 +21,7 @@ const (
 type attempt struct {
 	missed string // the objective that was missed; empty if all were met
 	void   string
-	// p50 and p99 are of the operation that the scenario is about; 0 if nothing was done.
+	// p50 and p99 are of the operation that the scenario is about; 0 of too few.
 	p50, p99 time.Duration
 }
 
@@ -31,7 +31,8 @@ func attemptOf(v *view, objectives *Objectives) attempt {
 	var a attempt
 	r := v.result
 	if main := report.Principal(v.plan.Scenario.Kind, r.Operations); main != nil {
-		a.p50, a.p99 = main.Latency.Quantile(0.50), main.Latency.Quantile(0.99)
+		a.p50, _ = main.Latency.Percentile(0.50)
+		a.p99, _ = main.Latency.Percentile(0.99)
 	}
 	if r.Done == 0 && r.Failed > 0 {
 		a.missed = fmt.Sprintf("all of %d operations failed", r.Failed)

@@ -22,8 +22,13 @@ import (
 //	gateway_rss_per_tunnel: 40 KiB   # at most
 //	gateway_cpu: 6                # cores, at most
 //
-// What is left out is not judged. They are judged by the median of the rounds.
-type Objectives struct{ all []objective }
+// What is left out is not judged. They are judged by the median of the rounds. A
+// percentile of too few operations to know it, such as the p99 of 40, is judged by the
+// longest.
+type Objectives struct {
+	all  []objective
+	file string // where they are from, if from a file
+}
 
 // objective is one line: which figure, and where its limit is.
 type objective struct {
@@ -34,6 +39,7 @@ type objective struct {
 	limit     float64
 	unit      string
 	atLeast   bool
+	at        entry // where its operation is named
 }
 
 // Count is how many objectives there are.
@@ -53,7 +59,11 @@ func (o *Objectives) fit(kind string) error {
 	}
 	for _, each := range o.all {
 		if each.operation != "" && !slices.Contains(rows, each.operation) {
-			return fmt.Errorf("an objective is of %.40q, which %s does not have; did you mean %s?", each.operation, kind, nearest(each.operation, rows))
+			err := each.at.mistake("%s has no such operation; did you mean %s?", kind, nearest(each.operation, rows))
+			if o.file != "" {
+				err = fmt.Errorf("%s: %w", o.file, err)
+			}
+			return err
 		}
 	}
 	return nil
@@ -79,13 +89,12 @@ func (o *Objectives) judge(endpoint string, figures []report.Figure) []report.Ve
 			own[each.figure] = true
 		}
 	}
+	figures = ofEndpoint(endpoint, figures)
+	few := ofTooFew(figures)
 	var verdicts []report.Verdict
 	for _, each := range o.all {
 		found := false
-		for _, f := range figures {
-			if f.Endpoint != endpoint {
-				continue
-			}
+		for i, f := range slices.Concat(figures, few) {
 			if !each.isOf(f.Name, own) {
 				// Where each operation has an objective of its own, nothing is left for
 				// that of all, and nothing is missing.
@@ -97,6 +106,9 @@ func (o *Objectives) judge(endpoint string, figures []report.Figure) []report.Ve
 			if f.Name != each.figure { // of every operation: say which one
 				text = f.Name + " (" + text + ")"
 			}
+			if i >= len(figures) {
+				text += ", of too few: the longest counts"
+			}
 			verdicts = append(verdicts, report.Verdict{Endpoint: endpoint, Objective: text, Limit: each.limit,
 				Value: f.Median, Unit: each.unit, Met: each.met(f.Median)})
 		}
@@ -106,6 +118,32 @@ func (o *Objectives) judge(endpoint string, figures []report.Figure) []report.Ve
 		}
 	}
 	return verdicts
+}
+
+func ofEndpoint(name string, figures []report.Figure) []report.Figure {
+	return slices.DeleteFunc(slices.Clone(figures), func(f report.Figure) bool { return f.Endpoint != name })
+}
+
+// ofTooFew are the percentiles that are not known, of operations that there were too
+// few of. The longest stands in: what it meets, they meet.
+func ofTooFew(figures []report.Figure) (few []report.Figure) {
+	known := make(map[string]bool)
+	for _, f := range figures {
+		known[f.Name] = true
+	}
+	for _, f := range figures {
+		operation, is := strings.CutSuffix(f.Name, " "+longest)
+		if !is {
+			continue
+		}
+		for _, p := range percentiles {
+			stand := f
+			if stand.Name = latencyFigure(operation, p.name); !known[stand.Name] {
+				few = append(few, stand)
+			}
+		}
+	}
+	return few
 }
 
 // everywhere is whether the objective is of every operation's latency.
@@ -154,5 +192,6 @@ func ReadObjectivesFile(path string) (*Objectives, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	o.file = path
 	return o, nil
 }

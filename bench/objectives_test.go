@@ -64,6 +64,9 @@ func TestObjectivesOfNothing(t *testing.T) {
 	}{
 		{"latency: {p99: 2s}", figureFailures, map[string]bool{"p99 ≤ 2s, which was not measured": false}},
 		{"latency: {p99: 2s}", "wake p50", map[string]bool{"p99 ≤ 2s, which was not measured": false}},
+		{"latency: {p99: 2s}", "wake max", map[string]bool{"wake p99 (p99 ≤ 2s), of too few: the longest counts": true}},
+		{"operations: {wake: {p99.9: 900us}}", "wake max", map[string]bool{"wake p99.9 ≤ 900µs, of too few: the longest counts": false}},
+		{"latency: {p99: 2s}\noperations: {wake: {p99: 8s}}", "wake max", map[string]bool{"wake p99 ≤ 8s, of too few: the longest counts": true}},
 		{"latency: {p99: 2s}\noperations: {wake: {p99: 8s}}", "wake p99", map[string]bool{"wake p99 ≤ 8s": true}},
 	} {
 		o, err := ReadObjectives(strings.NewReader(c.text))
@@ -84,8 +87,8 @@ func TestObjectivesOfNothing(t *testing.T) {
 func TestObjectivesOfOtherScenarios(t *testing.T) {
 	for _, c := range []struct{ kind, operation, want string }{
 		{load.Storm, "wake", ""},
-		{load.Storm, "wak", `an objective is of "wak", which storm does not have; did you mean wake?`},
-		{load.Setup, "wake", `which setup does not have; did you mean `},
+		{load.Storm, "wak", `line 1, column 14: operations.wak: storm has no such operation; did you mean wake?`},
+		{load.Setup, "wake", `setup has no such operation; did you mean `},
 	} {
 		o, err := ReadObjectives(strings.NewReader("operations: {" + c.operation + ": {p99: 8s}}"))
 		if err != nil {
@@ -104,15 +107,17 @@ func TestObjectivesOfOtherScenarios(t *testing.T) {
 
 func TestObjectivesRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		"latency: {p99: 2s}\nfailure: 1%":    `line 2: there is no objective "failure"; did you mean failures?`,
-		"latency: {p98: 2s}":                 `line 1: there is no objective "p98"; did you mean p`,
-		"latency:\n  p99: fast":              `line 2: "fast" is not a time`,
-		"latency:\n  p99: -2s":               `line 2: "-2s" is not a time`,
-		"latency: 2s":                        "line 1: keys and values are expected",
-		"operations: {wake: {p9: 2s}}":       `did you mean p90?`,
-		"failures: 0.1":                      `line 1: "0.1" is not a figure in %`,
+		"latency: {p99: 2s}\nfailure: 1%":    `line 2, column 1: failure: there is no such objective; did you mean failures?`,
+		"latency: {p98: 2s}":                 `line 1, column 11: latency.p98: there is no such objective; did you mean p`,
+		"latency:\n  p99: fast":              `line 2, column 3: latency.p99: "fast" is not a time`,
+		"latency: {p50: 1s, p99: -2s}":       `line 1, column 20: latency.p99: "-2s" is not a time`,
+		"latency: 2s":                        "line 1, column 1: latency: keys and values are expected",
+		"operations: {wake: {p9: 2s}}":       `column 21: operations.wake.p9: there is no such objective; did you mean p90?`,
+		"operations: {'': {p90: 2s}}":        `column 14: operations."": an operation has a name`,
+		"\"a\\nb\": 2":                       `column 1: "a\nb": there is no such`,
+		"failures: 0.1":                      `line 1, column 1: failures: "0.1" is not a figure in %`,
 		"failures: 101%":                     "not a figure",
-		"failures: 1%\n\nfailures: 2%":       "line 3",
+		"failures: 1%\n\nfailures: 2%":       "line 3, column 1: failures: stands there twice",
 		"throughput: 900":                    "not a figure in Mbit/s",
 		"throughput: [900 Mbit/s]":           "not a figure in Mbit/s",
 		"gateway_cpu: NaN":                   "not a figure in cores",

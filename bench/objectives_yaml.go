@@ -13,9 +13,43 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// keys are those of an objectives file: what each adds.
-var objectiveKeys = map[string]func(*Objectives, *yaml.Node) error{
-	"latency":    func(o *Objectives, n *yaml.Node) error { return o.latency("", n) },
+// entry is a value of an objectives file, and where it is.
+type entry struct {
+	key   string // with those that it is below: latency.p99
+	place *yaml.Node
+	value *yaml.Node
+}
+
+// mistake is an error about the entry, which its place begins.
+func (e entry) mistake(format string, args ...any) error {
+	place := fmt.Sprintf("line %d, column %d: ", e.place.Line, e.place.Column)
+	if e.key != "" {
+		place += e.key + ": "
+	}
+	return errors.New(place + fmt.Sprintf(format, args...))
+}
+
+// below is the entry of a key of this one's mapping.
+func (e entry) below(key, value *yaml.Node) entry {
+	name := shownKey(key.Value)
+	if e.key != "" {
+		name = e.key + "." + name
+	}
+	return entry{name, key, value}
+}
+
+// shownKey bounds what is shown of a key, which is whatever somebody wrote.
+func shownKey(key string) string {
+	const most = 40
+	if quoted := strconv.Quote(key); key == "" || len(key) > most || quoted[1:len(quoted)-1] != key {
+		return fmt.Sprintf("%.40q", key)
+	}
+	return key
+}
+
+// objectiveKeys are those of an objectives file: what each adds.
+var objectiveKeys = map[string]func(*Objectives, entry) error{
+	"latency":    func(o *Objectives, e entry) error { return o.latency("", e) },
 	"operations": (*Objectives).operations,
 	"within_10s": single(objective{figure: figureWithin10, atLeast: true, unit: "%"}, percent),
 	"within_30s": single(objective{figure: figureWithin30, atLeast: true, unit: "%"}, percent),
@@ -27,8 +61,13 @@ var objectiveKeys = map[string]func(*Objectives, *yaml.Node) error{
 		func(s string) (float64, error) { return number(strings.TrimSuffix(s, "cores")) }),
 }
 
-// latencyKeys are the percentiles, as figures call them.
-var latencyKeys = []string{"p50", "p90", "p99", "p99.9", "max"}
+// latencyKeys are the percentiles, as figures call them, and the longest.
+var latencyKeys = func() (keys []string) {
+	for _, p := range percentiles {
+		keys = append(keys, p.name)
+	}
+	return append(keys, longest)
+}()
 
 func parseObjectives(text []byte) (*Objectives, error) {
 	var document yaml.Node
@@ -39,12 +78,13 @@ func parseObjectives(text []byte) (*Objectives, error) {
 		return nil, errors.New("there are no objectives in it")
 	}
 	o := new(Objectives)
-	err := eachKey(document.Content[0], func(key string, _ int, value *yaml.Node) (bool, error) {
-		add, known := objectiveKeys[key]
+	all := document.Content[0]
+	err := entry{place: all, value: all}.each(func(name string, e entry) (bool, error) {
+		add, known := objectiveKeys[name]
 		if !known {
 			return false, nil
 		}
-		return true, add(o, value)
+		return true, add(o, e)
 	}, slices.Sorted(maps.Keys(objectiveKeys)))
 	if err != nil {
 		return nil, err
@@ -55,65 +95,66 @@ func parseObjectives(text []byte) (*Objectives, error) {
 	return o, nil
 }
 
-// eachKey calls take for every key of a mapping; where it does not know one, the error
-// names the nearest of known.
-func eachKey(node *yaml.Node, take func(key string, line int, value *yaml.Node) (known bool, err error), known []string) error {
-	if node.Kind != yaml.MappingNode {
-		return fmt.Errorf("line %d: keys and values are expected here", node.Line)
+// each calls take for every key of the entry's mapping; where it does not know one, the
+// error names the nearest of known.
+func (e entry) each(take func(name string, of entry) (known bool, err error), known []string) error {
+	if e.value.Kind != yaml.MappingNode {
+		return e.mistake("keys and values are expected here")
 	}
 	seen := make(map[string]bool)
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		key, value := node.Content[i], node.Content[i+1]
-		if seen[key.Value] {
-			return fmt.Errorf("line %d: %.40q stands there twice", key.Line, key.Value)
+	for i := 0; i+1 < len(e.value.Content); i += 2 {
+		name := e.value.Content[i].Value
+		of := e.below(e.value.Content[i], e.value.Content[i+1])
+		if seen[name] {
+			return of.mistake("stands there twice")
 		}
-		seen[key.Value] = true
-		is, err := take(key.Value, key.Line, value)
+		seen[name] = true
+		is, err := take(name, of)
 		if err != nil {
 			return err
 		}
 		if !is {
-			return fmt.Errorf("line %d: there is no objective %.40q; did you mean %s?", key.Line, key.Value, nearest(key.Value, known))
+			return of.mistake("there is no such objective; did you mean %s?", nearest(name, known))
 		}
 	}
 	return nil
 }
 
-func (o *Objectives) operations(node *yaml.Node) error {
-	return eachKey(node, func(name string, line int, value *yaml.Node) (bool, error) {
+func (o *Objectives) operations(all entry) error {
+	return all.each(func(name string, e entry) (bool, error) {
 		if name == "" {
-			return false, fmt.Errorf("line %d: an operation has a name", line)
+			return false, e.mistake("an operation has a name")
 		}
-		return true, o.latency(name, value)
+		return true, o.latency(name, e)
 	}, nil)
 }
 
 // latency adds the percentiles of one operation, or of every one.
-func (o *Objectives) latency(operation string, node *yaml.Node) error {
-	return eachKey(node, func(key string, line int, value *yaml.Node) (bool, error) {
-		if !slices.Contains(latencyKeys, key) {
+func (o *Objectives) latency(operation string, of entry) error {
+	return of.each(func(name string, e entry) (bool, error) {
+		if !slices.Contains(latencyKeys, name) {
 			return false, nil
 		}
-		limit, err := time.ParseDuration(value.Value)
+		limit, err := time.ParseDuration(e.value.Value)
 		if err != nil || limit <= 0 {
-			return true, fmt.Errorf("line %d: %.40q is not a time such as 800ms or 2s", line, value.Value)
+			return true, e.mistake("%.40q is not a time such as 800ms or 2s", e.value.Value)
 		}
-		text := key + " ≤ " + limit.String()
+		text := name + " ≤ " + limit.String()
 		if operation != "" {
 			text = operation + " " + text
 		}
-		o.all = append(o.all, objective{text: text, figure: latencyFigure(operation, key), operation: operation,
-			limit: milliseconds(limit), unit: "ms"})
+		o.all = append(o.all, objective{text: text, figure: latencyFigure(operation, name), operation: operation,
+			limit: milliseconds(limit), unit: "ms", at: of})
 		return true, nil
 	}, latencyKeys)
 }
 
 // single is a key with one value.
-func single(of objective, read func(string) (float64, error)) func(*Objectives, *yaml.Node) error {
-	return func(o *Objectives, node *yaml.Node) error {
-		limit, err := read(strings.TrimSpace(node.Value))
-		if err != nil || node.Kind != yaml.ScalarNode {
-			return fmt.Errorf("line %d: %.40q is not a figure in %s", node.Line, node.Value, of.unit)
+func single(of objective, read func(string) (float64, error)) func(*Objectives, entry) error {
+	return func(o *Objectives, e entry) error {
+		limit, err := read(strings.TrimSpace(e.value.Value))
+		if err != nil || e.value.Kind != yaml.ScalarNode {
+			return e.mistake("%.40q is not a figure in %s", e.value.Value, of.unit)
 		}
 		sign := " ≤ "
 		if of.atLeast {

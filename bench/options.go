@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/bench/load"
@@ -143,9 +144,7 @@ func (o Options) Check() error {
 		if slices.ContainsFunc(o.Endpoints[:i], func(have load.Endpoint) bool { return have.Name == e.Name }) {
 			wrong("two endpoints are called %s: name=… in their URLs tells them apart", e.Name)
 		}
-		if err := o.plan(e, o.Scenario, "service:1").Check(); err != nil {
-			wrong("%s: %w", e.Name, err)
-		}
+		mistakes = append(mistakes, o.checkPlan(e, i == 0)...)
 	}
 	if all := lasts(o.Scenario); all > maxLasts {
 		wrong("a round lasts %s, where a day is the most", all)
@@ -162,6 +161,26 @@ func (o Options) Check() error {
 		}
 	}
 	return errors.Join(mistakes...)
+}
+
+// checkPlan says what is wrong with the plan of an endpoint. What all of them share is
+// said of the first alone.
+func (o Options) checkPlan(e load.Endpoint, first bool) (mistakes []error) {
+	err := o.plan(e, o.Scenario, "service:1").Check()
+	all, _ := err.(interface{ Unwrap() []error })
+	if all == nil {
+		return nil
+	}
+	for _, mistake := range all.Unwrap() {
+		var field *load.FieldError
+		switch own := errors.As(mistake, &field) && strings.HasPrefix(field.Field, "endpoint."); {
+		case own:
+			mistakes = append(mistakes, fmt.Errorf("%s: %w", e.Name, mistake))
+		case first:
+			mistakes = append(mistakes, mistake)
+		}
+	}
+	return mistakes
 }
 
 // plan is what one client does, but for its share and its beginning.

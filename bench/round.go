@@ -21,8 +21,6 @@ const (
 	tail = 1100 * time.Millisecond
 	// grace is what a client may take beyond its plan and its patience.
 	grace = 15 * time.Second
-	// causePartial is of a round that was broken off: it is shown, and counts nowhere.
-	causePartial = "partial"
 )
 
 // round does the scenario once through one endpoint. If it was broken off, the round
@@ -59,7 +57,7 @@ func (r *run) round(ctx context.Context, e load.Endpoint, s load.Scenario) (*rep
 		if v.result.Scheduled == 0 && len(v.result.Seconds) == 0 {
 			return nil, nil, err
 		}
-		round.Void = []report.Cause{{What: causePartial, Says: "The round did not come to its end."}}
+		round.Void = []report.Cause{{What: report.Partial, Says: "The round did not come to its end."}}
 		round.Limit = report.Limit{Endpoint: e.Name, Resource: "unknown", Says: round.Void[0].Says}
 		return round, v, err
 	}

@@ -126,7 +126,7 @@ func (r *run) measure(ctx context.Context) error {
 		r.Scenario = withLoad(r.Scenario, held)
 	}
 	plan := r.plan(r.Endpoints[0], r.Scenario, r.service)
-	r.report.Plan = redacted(plan)
+	r.report.Plan, r.report.Turns = redacted(plan), r.Rounds
 	for number := 1; number <= r.Rounds; number++ {
 		for i := range r.Endpoints {
 			// The order moves on by one each round: who comes first meets another machine.

@@ -195,7 +195,7 @@ func checkWhole(t *testing.T, r *report.Report) {
 	if !slices.ContainsFunc(r.Marks, func(m string) bool { return strings.HasPrefix(m, "loopback") }) {
 		t.Errorf("no mark says loopback: %q", r.Marks)
 	}
-	for _, name := range []string{"setup p99", "done"} {
+	for _, name := range []string{"setup p90", "done"} {
 		if !slices.ContainsFunc(r.Figures, func(f report.Figure) bool { return f.Name == name && f.Endpoint == "ours" && f.Median > 0 }) {
 			t.Errorf("there is no figure %q", name)
 		}
@@ -203,7 +203,7 @@ func checkWhole(t *testing.T, r *report.Report) {
 	if len(r.Calibration) < 3 || len(r.Hosts) != 2 || len(r.Limits) != 2 || len(r.Hosts[0].Samples) == 0 {
 		t.Errorf("%d calibrations, %d hosts, %d limits", len(r.Calibration), len(r.Hosts), len(r.Limits))
 	}
-	if !slices.ContainsFunc(r.Ratios, func(x report.Ratio) bool { return x.Name == "setup p99" && x.Of == "theirs" && x.Pairs == 1 }) {
+	if !slices.ContainsFunc(r.Ratios, func(x report.Ratio) bool { return x.Name == "setup p90" && x.Of == "theirs" && x.Pairs == 1 }) {
 		t.Errorf("ratios: %+v", r.Ratios)
 	}
 }

@@ -63,6 +63,10 @@ func TestRunAndBreakOff(t *testing.T) {
 		if off := p.clock.offset - 5*time.Minute; off.Abs() > p.clock.uncertain {
 			t.Errorf("the clock is said to be %v ahead", p.clock.offset)
 		}
+		gone := watched{[]evidence.Watched{{Role: roleGateway, PID: 1 << 30}}}
+		if err := p.call(t.Context(), callWatch, gone, nil, nil); err == nil || !strings.Contains(err.Error(), "there is no process 1073741824 on this host") {
+			t.Errorf("a process that is gone: %v", err)
+		}
 		if err := p.call(t.Context(), callWatch, watched{}, nil, nil); err != nil {
 			t.Fatal(err)
 		}

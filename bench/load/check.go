@@ -26,17 +26,23 @@ const (
 	maxRun      = 1e10 // operations in all
 )
 
+// FieldError says what is wrong with a field of a plan: scenario.rate, endpoint.curve,
+// patience.
+type FieldError struct{ Field, Says string }
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Says }
+
 // mistakes collects what is wrong, an error for each field.
 type mistakes []error
 
 func (m *mistakes) unless(good bool, field, format string, args ...any) {
 	if !good {
-		*m = append(*m, fmt.Errorf("%s: %s", field, fmt.Sprintf(format, args...)))
+		*m = append(*m, &FieldError{field, fmt.Sprintf(format, args...)})
 	}
 }
 
-// Check says what is wrong with a plan: every bad field is named in an error of its
-// own, joined (errors.Join). Tickets are not in them.
+// Check says what is wrong with a plan: every bad field has a [*FieldError] of its own,
+// joined (errors.Join). Tickets are not in them.
 func (p Plan) Check() error {
 	var m mistakes
 	p.Scenario.check(&m)

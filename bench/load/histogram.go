@@ -73,6 +73,16 @@ func (h Histogram) Quantile(q float64) time.Duration {
 	return time.Duration(h.h.ValueAtQuantile(100*min(max(q, 0), 1))) * time.Microsecond
 }
 
+// Percentile is Quantile where at least one was beyond it. Of too few, such as the p99
+// of 40, it would be the longest under another name, and is not known.
+func (h Histogram) Percentile(q float64) (d time.Duration, known bool) {
+	const rounding = 1e-9 // 10×(1−0.9) is a hair less than 1
+	if float64(h.Count())*(1-q) < 1-rounding {
+		return 0, false
+	}
+	return h.Quantile(q), true
+}
+
 // Above is how many lasted longer than d, as exactly as three digits allow.
 func (h Histogram) Above(d time.Duration) uint64 {
 	var n uint64

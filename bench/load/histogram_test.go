@@ -51,6 +51,25 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
+// A percentile is known where something was beyond it.
+func TestPercentile(t *testing.T) {
+	for _, c := range []struct {
+		q      float64
+		enough int
+	}{{0.5, 2}, {0.9, 10}, {0.99, 100}, {0.999, 1000}} {
+		var h Histogram
+		for n := range c.enough {
+			if d, known := h.Percentile(c.q); known || d != 0 {
+				t.Errorf("%g of %d: %s, %t", c.q, n, d, known)
+			}
+			h.Record(time.Duration(n+1) * time.Millisecond)
+		}
+		if d, known := h.Percentile(c.q); !known || d != h.Quantile(c.q) || d >= h.Max() {
+			t.Errorf("%g of %d: %s, %t, where the longest is %s", c.q, c.enough, d, known, h.Max())
+		}
+	}
+}
+
 func TestHistogramBounds(t *testing.T) {
 	t.Parallel()
 	var h Histogram

@@ -64,7 +64,7 @@ func TestKinds(t *testing.T) {
 		{Push, [2]uint64{5, 400}, []string{"poll"}, 10},
 		{Storm, [2]uint64{10, 10}, []string{"wake", "setup", "poll", "sync", "fetch"}, 5},
 		{Morning, [2]uint64{10, 10}, []string{"morning", "setup", "exchange"}, 0},
-		{Extender, [2]uint64{4, 4000}, []string{"event"}, 4},
+		{Extender, [2]uint64{4, 14_000}, []string{"event"}, 4},
 		{Attachments, [2]uint64{6, 6}, []string{"attachment"}, 10},
 		{Day, [2]uint64{150 + 1, 150 + 400}, []string{"poll", "sync", "attachment", "setup"}, 10},
 	}

@@ -49,9 +49,12 @@ func reason(err error) string {
 	var reply *socks.ReplyError
 	var answer *httpError
 	var problem socks.Problem
+	var call *os.SyscallError
 	switch {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return Descriptors
+	case errors.As(err, &call) && call.Syscall == "bind" && errors.Is(err, syscall.EADDRNOTAVAIL):
+		return Other // an address to dial from that is none of this host's
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EADDRINUSE):
 		return Ports
 	case errors.Is(err, socks.ErrAuth):

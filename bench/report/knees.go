@@ -99,7 +99,9 @@ func (r *Report) byLoad(k *Knee, q float64, tried func(*Try) time.Duration) []ch
 			continue
 		}
 		if op := Principal(r.Plan.Scenario.Kind, round.Result.Operations); op != nil {
-			byLoad[round.Load] = append(byLoad[round.Load], milliseconds(op.Latency.Quantile(q)))
+			if took, known := op.Latency.Percentile(q); known {
+				byLoad[round.Load] = append(byLoad[round.Load], milliseconds(took))
+			}
 		}
 	}
 	var out []chart.Point

@@ -3,6 +3,7 @@ package report
 import (
 	"html/template"
 	"math"
+	"time"
 
 	"github.com/sallyport/sallyport/bench/load"
 	"github.com/sallyport/sallyport/bench/report/chart"
@@ -107,20 +108,18 @@ func percentiles(h *load.Histogram) []chart.Point {
 func (o *outcome) latencyRow(op *load.Operation, tone int) latencyRow {
 	n := op.Latency.Count()
 	q := func(q float64) string {
-		if float64(n)*(1-q) < 1 {
-			return "–" // nobody was beyond it: it would be the longest under another name
-		}
-		return took(op.Latency.Quantile(q))
+		return known(op.Latency.Percentile(q))
 	}
-	row := latencyRow{Endpoint: plain(o.Endpoint), Tone: tone, Count: count(n),
+	return latencyRow{Endpoint: plain(o.Endpoint), Tone: tone, Count: count(n),
 		P50: q(0.5), P90: q(0.9), P99: q(0.99), P999: q(0.999), Max: took(op.Latency.Max()),
-		Service99: "–", Slip99: "–",
+		Service99: known(op.Service.Percentile(0.99)), Slip99: known(op.Slip.Percentile(0.99)),
 		Within10s: share(op.Within10s, n), Within30s: share(op.Within30s, n)}
-	if op.Service.Count() > 0 {
-		row.Service99 = took(op.Service.Quantile(0.99))
+}
+
+// known is a percentile as it is shown: of too few there is none.
+func known(d time.Duration, is bool) string {
+	if !is {
+		return "–"
 	}
-	if op.Slip.Count() > 0 {
-		row.Slip99 = took(op.Slip.Quantile(0.99))
-	}
-	return row
+	return took(d)
 }

@@ -44,6 +44,7 @@ type page struct {
 	Endpoints              []key
 	Void                   []cause
 	Marks                  []string
+	Voided                 string // by how many of its rounds
 	Verdict                verdict
 	Objectives             []objective
 	Confidence             string
@@ -114,6 +115,7 @@ func (r *Report) page() page {
 		Imprint:    r.imprint(),
 		Command:    shellLine(r.Command),
 		Marks:      plainAll(r.Marks),
+		Voided:     r.voided(),
 		Verdict:    r.verdict(outcomes),
 		Confidence: r.confidence(),
 		Doubtful:   r.most() < Enough,

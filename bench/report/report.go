@@ -32,6 +32,10 @@ type Report struct {
 	// Void says why the figures do not count; empty if they do.
 	Void []Cause `json:"void,omitempty"`
 
+	// Turns is how many rounds each endpoint was to have, 0 where the run did not get so
+	// far: a run that was broken off has fewer.
+	Turns int `json:"turns,omitempty"`
+
 	Endpoints   []string      `json:"endpoints"` // names, the first is what others are held against
 	Hosts       []Host        `json:"hosts"`
 	Rounds      []Round       `json:"rounds"`
@@ -63,6 +67,9 @@ type Host struct {
 	Advice    []evidence.Advice `json:"advice,omitempty"`
 	Samples   []evidence.Sample `json:"samples"`
 }
+
+// Partial is the cause of a round that was broken off: it is shown, and counts nowhere.
+const Partial = "partial"
 
 // Round is one run of the plan through one endpoint.
 type Round struct {
@@ -139,7 +146,7 @@ type Try struct {
 	Met    bool    `json:"met"`
 	Reason string  `json:"reason,omitempty"`
 	// P50 and P99 are the latency of the operation that the scenario is about (see
-	// Principal); 0 if nothing was done. The curve is drawn of them.
+	// Principal); 0 of too few to know it. The curve is drawn of them.
 	P50 time.Duration `json:"p50,omitempty"`
 	P99 time.Duration `json:"p99,omitempty"`
 }

@@ -29,7 +29,7 @@ func (r *Report) roundRows() []roundRow {
 			Load: significant(round.Load, 5), Scheduled: count(res.Scheduled), Done: count(res.Done), Failed: count(res.Failed),
 			P50: "–", P99: "–", Slip: "–", Limit: resource(round.Limit.Resource)}
 		if op := Principal(r.Plan.Scenario.Kind, res.Operations); op != nil {
-			row.P50, row.P99 = took(op.Latency.Quantile(0.5)), took(op.Latency.Quantile(0.99))
+			row.P50, row.P99 = known(op.Latency.Percentile(0.5)), known(op.Latency.Percentile(0.99))
 		}
 		if slip := slippage(res.Operations); slip > 0 {
 			row.Slip = took(slip)

@@ -19,11 +19,48 @@ func (r *Report) verdict(outcomes []outcome) verdict {
 		Reached: r.reached(outcomes),
 		Limited: r.limited(),
 	}
-	if len(r.Void) > 0 {
+	switch broken, whole := r.broken(); {
+	case len(r.Void) > 0:
 		v.Reached = "Nothing that counts. What was seen: " + v.Reached
+	case broken && !whole:
+		v.Reached = "Nothing that counts: it was broken off in its first round. Until then: " + v.Reached
+	case broken:
+		v.Reached = "It was broken off. In the rounds before: " + v.Reached
 	}
 	return v
 }
+
+// voided says which endpoints' rounds make a run void, if it is rounds that do.
+func (r *Report) voided() string {
+	var parts []string
+	for _, name := range r.Endpoints {
+		void, all := 0, 0
+		for i := range r.Rounds {
+			if round := &r.Rounds[i]; round.Endpoint == name && !round.broken() {
+				all++
+				void += min(1, len(round.Void))
+			}
+		}
+		if void > 0 && 2*void >= all {
+			parts = append(parts, fmt.Sprintf("%d of %s", void, plural(int64(all), "round"))+" through "+plain(name))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return ": " + listed(parts)
+}
+
+// broken is whether a round did not come to its end, and whole whether another did.
+func (r *Report) broken() (broken, whole bool) {
+	for i := range r.Rounds {
+		of := r.Rounds[i].broken()
+		broken, whole = broken || of, whole || !of
+	}
+	return broken, whole
+}
+
+func (r *Round) broken() bool { return len(r.Void) > 0 && r.Void[0].What == Partial }
 
 // asked says what the load was.
 func asked(p *load.Plan) string {
@@ -65,7 +102,7 @@ func asked(p *load.Plan) string {
 }
 
 func (r *Report) through(outcomes []outcome) string {
-	rounds := 0
+	rounds := r.Turns
 	for _, o := range outcomes {
 		rounds = max(rounds, len(o.Rounds))
 	}
@@ -114,28 +151,39 @@ func (o *outcome) achieved(kind string) string {
 		held := o.spread("", func(r *load.Result) (float64, bool) { return float64(r.Held), true })
 		return fmt.Sprintf("held %s tunnels, of which %s in all rounds ended by themselves", held, count(t.Died))
 	}
+	if t.Scheduled == 0 && t.Done == 0 {
+		return "had nothing to serve yet"
+	}
 	says := fmt.Sprintf("served %s of %s", share(t.Done, t.Scheduled), plural(int64(min(t.Scheduled, 1<<62)), "operation"))
 	op := Principal(kind, o.Total.Operations)
 	if op == nil {
 		return says
 	}
-	n := op.Latency.Count()
 	if kind == "storm" || kind == "morning" {
 		// Of all that were woken, not only of those that got an answer.
 		says = fmt.Sprintf("served %s of %s devices within 10\u00a0s and %s within 30\u00a0s",
 			share(op.Within10s, t.Scheduled), count(t.Scheduled), share(op.Within30s, t.Scheduled))
 	}
-	if n < 100 {
+	p99, known := o.tail(kind)
+	if !known {
 		return says + fmt.Sprintf(", the slowest in %s", took(op.Latency.Max()))
 	}
-	p99 := o.spread("ms", func(r *load.Result) (float64, bool) {
+	return says + fmt.Sprintf(", half of them in %s and 99 of 100 in %s", took(op.Latency.Quantile(0.5)), p99)
+}
+
+// tail is the 99th percentile of what the scenario is about, if any round had enough
+// to know it.
+func (o *outcome) tail(kind string) (p99 string, known bool) {
+	p99 = o.spread("ms", func(r *load.Result) (float64, bool) {
 		op := Principal(kind, r.Operations)
 		if op == nil {
 			return 0, false
 		}
-		return milliseconds(op.Latency.Quantile(0.99)), true
+		took, of := op.Latency.Percentile(0.99)
+		known = known || of
+		return milliseconds(took), of
 	})
-	return says + fmt.Sprintf(", half of them in %s and 99 of 100 in %s", took(op.Latency.Quantile(0.5)), p99)
+	return p99, known
 }
 
 // spread is the median of the rounds with lowest and highest.
@@ -219,17 +267,31 @@ func (r *Report) most() int {
 
 // confidence says what the figures are good for, and what is not in them.
 func (r *Report) confidence() string {
-	void := 0
-	for _, round := range r.Rounds {
-		if len(round.Void) > 0 {
+	void, broken := 0, 0
+	for i := range r.Rounds {
+		switch round := &r.Rounds[i]; {
+		case round.broken():
+			broken++
+		case len(round.Void) > 0:
 			void++
 		}
 	}
 	s := Confidence(r.most())
-	if void > 0 {
-		s += fmt.Sprintf(" Of %s that were run, %s void.", plural(int64(len(r.Rounds)), "round"), isOrAre(void))
+	if void+broken == 0 {
+		return s
 	}
-	return s
+	var parts []string
+	if void > 0 {
+		parts = append(parts, isOrAre(void)+" void")
+	}
+	if broken > 0 {
+		parts = append(parts, isOrAre(broken)+" broken off")
+	}
+	were := "were"
+	if len(r.Rounds) == 1 {
+		were = "was"
+	}
+	return s + fmt.Sprintf(" Of %s that %s begun, %s.", plural(int64(len(r.Rounds)), "round"), were, strings.Join(parts, " and "))
 }
 
 func isOrAre(n int) string {

@@ -81,12 +81,50 @@ func TestVoidRoundsAreLeftOut(t *testing.T) {
 	if n := o.Total.Sustain; n != 0 {
 		t.Errorf("rounds that took turns sustained for %v", n)
 	}
-	if s := r.confidence(); !strings.Contains(s, "Of 3 rounds that were run, 1 is void.") {
+	if s := r.confidence(); !strings.Contains(s, "Of 3 rounds that were begun, 1 is void.") {
 		t.Error(s)
 	}
 	r.Rounds[0].Void, r.Rounds[2].Void = r.Rounds[1].Void, r.Rounds[1].Void
 	if o := r.outcomes()[0]; o.Total.Scheduled != 600 || o.Counts {
 		t.Errorf("%+v", o.Total)
+	}
+}
+
+// TestRunBrokenOff: what was done until then is told, as what it is, and beside what was
+// asked for.
+func TestRunBrokenOff(t *testing.T) {
+	r := did("setup", load.Result{Scheduled: 10, Done: 10})
+	r.Turns = 3
+	r.Rounds[0].Void = []Cause{{What: Partial}}
+	v := r.verdict(r.outcomes())
+	if got := plain(v.Asked); !strings.HasSuffix(got, "in 3 rounds.") {
+		t.Error(got)
+	}
+	if got := plain(v.Reached); got != "Nothing that counts: it was broken off in its first round. Until then: gw served 100 % of 10 operations." {
+		t.Error(got)
+	}
+	if s := r.confidence(); !strings.HasSuffix(s, " Of 1 round that was begun, 1 is broken off.") {
+		t.Error(s)
+	}
+	r.Rounds = append(r.Rounds, r.Rounds[0])
+	r.Rounds[0].Void = nil
+	if got := plain(r.verdict(r.outcomes()).Reached); got != "It was broken off. In the rounds before: gw served 100 % of 10 operations." {
+		t.Error(got)
+	}
+}
+
+// TestVoidByHowMany: the banner says which rounds make the run void.
+func TestVoidByHowMany(t *testing.T) {
+	r := did("setup", load.Result{}, load.Result{}, load.Result{}, load.Result{})
+	for broken, want := range []string{"", "", ": 2 of 4 rounds through gw", ": 3 of 4 rounds through gw"} {
+		if got := r.voided(); got != want {
+			t.Errorf("%d: %q", broken, got)
+		}
+		r.Rounds[broken].Void = []Cause{{What: "sink"}}
+	}
+	r.Rounds[3].Void = []Cause{{What: Partial}}
+	if got := r.voided(); got != ": 3 of 3 rounds through gw" {
+		t.Error(got)
 	}
 }
 

@@ -54,7 +54,7 @@ func (r *Report) imprint() string {
 func (t *terminal) void(r *Report) {
 	if len(r.Void) > 0 {
 		t.line()
-		t.line(t.paint(banner, padRight(" VOID: these figures do not count", t.width)))
+		t.line(t.paint(banner, padRight(cut(" VOID: these figures do not count"+r.voided(), t.width), t.width)))
 		for i, c := range r.Void {
 			if i == 3 {
 				t.line("  … and ", plural(int64(len(r.Void)-3), "more cause"))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport/sallyport/bench"
+	"github.com/sallyport/sallyport/bench/evidence"
 	"github.com/sallyport/sallyport/bench/load"
 	benchreport "github.com/sallyport/sallyport/bench/report"
 )
@@ -139,15 +141,23 @@ func (f *benchRunFlags) gather(cmd *cobra.Command, kind string) (bench.Options, 
 	if kind == "revoke" && len(o.Scenario.Trigger) == 0 {
 		return o, errors.New("--trigger: revoke needs the COMMAND that revokes")
 	}
-	for _, text := range append([]string{f.to}, f.compare...) {
+	for i, text := range append([]string{f.to}, f.compare...) {
 		e, err := bench.ParseEndpoint(text)
 		if err != nil {
-			return o, err
+			flag := "--to"
+			if i > 0 {
+				flag = "--compare"
+			}
+			return o, fmt.Errorf("%s: %w", flag, err)
 		}
 		o.Endpoints = append(o.Endpoints, e)
 	}
 	if o.Key, err = bench.ReadKey(f.keyFile); err != nil {
-		return o, fmt.Errorf("--key-file: %w", err)
+		err = fmt.Errorf("--key-file: %w", err)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w; sallyport bench sink makes one", err)
+		}
+		return o, err
 	}
 	for _, text := range f.sources {
 		a, err := netip.ParseAddr(text)
@@ -163,7 +173,7 @@ func (f *benchRunFlags) gather(cmd *cobra.Command, kind string) (bench.Options, 
 		o.Sources = append(o.Sources, a)
 	}
 	if f.gatewayPID != 0 {
-		if err := processLives(f.gatewayPID); err != nil {
+		if err := evidence.Lives(f.gatewayPID); err != nil {
 			return o, fmt.Errorf("--gateway-pid: %w", err)
 		}
 		o.Watch = append(o.Watch, bench.Watch{PID: f.gatewayPID})
@@ -182,7 +192,35 @@ func (f *benchRunFlags) gather(cmd *cobra.Command, kind string) (bench.Options, 
 	}
 	o.Version, o.Commit = built()
 	o.Command = typed(os.Args)
-	return o, o.Check()
+	return o, inFlags(o.Check())
+}
+
+// inFlags calls the fields of a plan by the flags, or the parts of a URL, that set them.
+func inFlags(err error) error {
+	if several, is := err.(interface{ Unwrap() []error }); is {
+		var all []error
+		for _, each := range several.Unwrap() {
+			all = append(all, inFlags(each))
+		}
+		return errors.Join(all...)
+	}
+	var wrong *load.FieldError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	before := strings.TrimSuffix(err.Error(), wrong.Error()) // whose URL it is
+	area, name, _ := strings.Cut(wrong.Field, ".")
+	switch {
+	case wrong.Field == "scenario.kind":
+		return errors.New("SCENARIO: " + wrong.Says)
+	case area == "endpoint":
+		return errors.New(before + name + ": " + wrong.Says)
+	case strings.HasPrefix(area, "sources["):
+		area = "source"
+	case name != "":
+		area = name
+	}
+	return errors.New("--" + strings.ReplaceAll(area, "_", "-") + ": " + wrong.Says)
 }
 
 // ownAddress is an error if nobody can dial from an address on this host.
@@ -193,19 +231,6 @@ func ownAddress(ctx context.Context, a netip.Addr) error {
 		return fmt.Errorf("%s is no address to dial from on this host: %w", a, err)
 	}
 	return l.Close()
-}
-
-// processLives is an error if this host has no such process. One that we may not signal
-// is one.
-func processLives(pid int) error {
-	p, err := os.FindProcess(pid)
-	if err == nil {
-		err = p.Signal(syscall.Signal(0))
-	}
-	if errors.Is(err, os.ErrProcessDone) || pid < 0 {
-		return fmt.Errorf("there is no process %d on this host", pid)
-	}
-	return nil
 }
 
 // typed is a command line but for what a trigger was told: a command may carry a
