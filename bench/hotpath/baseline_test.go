@@ -165,8 +165,27 @@ func TestBaselinesRefused(t *testing.T) {
 			t.Errorf("%s: files %v", name, files)
 		}
 	}
-	if err := canSave(filepath.Join(t.TempDir(), "nowhere")); err == nil {
-		t.Error("a folder that is not there can be written to")
+}
+
+// What cannot be written is said before anything is measured, and costs no file that is
+// there already.
+func TestOutputsThatCannotBe(t *testing.T) {
+	dir := t.TempDir()
+	figures, nowhere := filepath.Join(dir, "figures.json"), filepath.Join(dir, "nowhere")
+	if err := os.WriteFile(figures, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"-json", filepath.Join(nowhere, "figures.json")},
+		{"-json", figures, "-save-baseline", nowhere},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), args, nil, &stdout, &stderr); code != exitUsage || !strings.Contains(stderr.String(), "nowhere") || stdout.Len() > 0 {
+			t.Errorf("%v: exit code %d, %q", args, code, &stderr)
+		}
+	}
+	if text, err := os.ReadFile(figures); err != nil || string(text) != "{}" {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 

@@ -45,13 +45,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 		return exitMet
 	}
-	var file *os.File
-	if p.json != "" { // now: ten minutes are too late to say that it cannot be written
-		var err error
-		if file, err = os.Create(p.json); err != nil {
-			fmt.Fprintf(stderr, "hotpath: %v\n", err)
-			return exitUsage
-		}
+	file, err := p.openOutputs()
+	if err != nil {
+		fmt.Fprintf(stderr, "hotpath: %v\n", err)
+		return exitUsage
 	}
 	r, err := measure(ctx, p, newProgress(stderr))
 	if err == nil {
@@ -94,11 +91,6 @@ type bench struct {
 // it wrote is gone, when it returns.
 func measure(ctx context.Context, p plan, progress func(string, ...any)) (r report, err error) {
 	found := lookAround(time.Now())
-	if p.save != "" {
-		if err := canSave(p.save); err != nil {
-			return r, err
-		}
-	}
 	b := &bench{plan: p, progress: progress}
 	if b.scratch, err = os.MkdirTemp("", "hotpath-"); err != nil { // 0700
 		return r, err
@@ -164,8 +156,22 @@ func findBaseline(p plan, found machine) (*baseline, error) {
 	return loadBaseline(folder, found.fingerprint())
 }
 
-// canSave looks whether a file can be made in a folder, before anything is measured: a
-// quarter of an hour later is too late to say that it cannot.
+// openOutputs opens what is to be written, nil if nothing is, before anything is
+// measured: a quarter of an hour later is too late to say that it cannot be. The folder
+// comes first, so that no mistake in it empties a file of figures.
+func (p plan) openOutputs() (file *os.File, err error) {
+	if p.save != "" {
+		if err := canSave(p.save); err != nil {
+			return nil, err
+		}
+	}
+	if p.json != "" {
+		return os.Create(p.json)
+	}
+	return nil, nil
+}
+
+// canSave looks whether a file can be made in a folder.
 func canSave(folder string) error {
 	f, err := os.CreateTemp(folder, ".baseline-")
 	if err != nil {
