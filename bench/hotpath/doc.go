@@ -5,6 +5,7 @@
 //	go run ./bench/hotpath                    everything, a quarter of an hour or so
 //	go run ./bench/hotpath -only relay        one figure
 //	go run ./bench/hotpath -quick             a smoke test, a few seconds
+//	go run ./bench/hotpath -naive …           the naive gateway alone, for the load tool
 //
 // It exits with 0 if every goal that was measured is met, 1 if one is not, 2 for
 // a wrong command line and 3 if it could not measure. (go run makes 1 of them

@@ -45,6 +45,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 		return exitMet
 	}
+	if p.naive.asked() {
+		if err := p.naive.serve(ctx, stdout); err != nil {
+			fmt.Fprintf(stderr, "hotpath: %v\n", err)
+			return exitRuntime
+		}
+		return exitMet
+	}
 	file, err := p.openOutputs()
 	if err != nil {
 		fmt.Fprintf(stderr, "hotpath: %v\n", err)

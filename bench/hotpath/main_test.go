@@ -223,7 +223,7 @@ func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"-only", "relay,speed"}, {"-only", ""}, {"-rounds", "0"}, {"-bulk", "-1"}, {"-after", "-1s"}, {"-tunnels", "100000000"},
 		{"-connections", "100000000"}, {"-streams", "0"},
-		{"-unknown"}, {"surplus"},
+		{"-unknown"}, {"surplus"}, {"-naive", "127.0.0.1:0"}, {"-cert", "cert.pem"},
 	} {
 		var stdout, stderr bytes.Buffer
 		if code := run(t.Context(), args, nil, &stdout, &stderr); code != exitUsage || stderr.Len() == 0 || stdout.Len() > 0 {

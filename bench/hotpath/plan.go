@@ -31,6 +31,7 @@ type plan struct {
 	baselines string // folder; empty means those that are built in
 	save      string // folder to write a baseline to; empty means none
 	role      string // what this process is; empty means the coordinator
+	naive     naiveServer
 }
 
 // parts are what -only chooses among.
@@ -63,6 +64,10 @@ func parsePlan(args []string, stderr io.Writer) (plan, error) {
 	f.StringVar(&p.json, "json", "", "write the report to this `FILE` as well, as JSON")
 	f.StringVar(&p.baselines, "baselines", "", "compare with the baseline of this machine in this `FOLDER` (default: those of the repository, as built)")
 	f.StringVar(&p.save, "save-baseline", "", "write the run to this `FOLDER` as the baseline of this machine: a whole run on a quiet machine only")
+	f.StringVar(&p.naive.listen, "naive", "", "measure nothing: serve the naive gateway at this `ADDRESS:PORT`, of a test network alone, until a signal ends it")
+	f.StringVar(&p.naive.cert, "cert", "", "-naive: its certificate's `FILE`")
+	f.StringVar(&p.naive.key, "key", "", "-naive: the `FILE` of the certificate's key")
+	f.StringVar(&p.naive.password, "password-file", "", "-naive: the `FILE` of the password that it takes of the user "+naiveUser)
 	f.StringVar(&p.role, "role", "", "internal: what a child process is")
 	if err := f.Parse(args); err != nil {
 		return p, errors.Join(errUsage, err)
@@ -119,6 +124,9 @@ func (p *plan) check() error {
 	}
 	if p.After < 0 {
 		return errors.New("-after cannot be negative")
+	}
+	if p.naive.asked() {
+		return p.naive.check()
 	}
 	return errors.Join(p.checkSave(), p.checkDescriptors())
 }

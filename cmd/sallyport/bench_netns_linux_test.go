@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -184,7 +183,7 @@ func TestBenchStormBeside(t *testing.T) {
 
 func stormBeside(t *testing.T, devices int, within time.Duration) {
 	t.Helper()
-	w := benchHere(t)
+	w := benchApart(t)
 	w.fast()
 	w.sink()
 	gateway, ours := w.gateway()
@@ -258,32 +257,13 @@ func pairsOf(rounds []benchreport.Round, one, other string) (pairs int) {
 	return pairs
 }
 
-// naive starts the gateway that everything is compared with, and returns its endpoint.
+// naive starts the gateway that everything is compared with, on the other side, and
+// returns its endpoint.
 func (w *benchWorld) naive() (endpoint string) {
 	w.t.Helper()
-	password := newKey()[:32]
-	w.write("naive.pw", password+"\n")
-	setup, err := json.Marshal(map[string]string{
-		"cert": filepath.Join(w.dir, "cert.pem"), "key": filepath.Join(w.dir, "key.pem"), "user": "device", "password": password,
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	// The end of its input ends it, so its input stays open.
-	input := filepath.Join(w.dir, "naive.in")
-	if err := syscall.Mkfifo(input, 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	told, err := os.OpenFile(input, os.O_RDWR, 0)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() { _ = told.Close() })
-	if _, err := told.Write(append(setup, '\n')); err != nil {
-		w.t.Fatal(err)
-	}
-	p := w.start(nil, "naive", "sh", "-c", `exec "$0" -role naive < naive.in`, builtHotpath.name)
-	at := w.await(p.stdout, p, `"addr":"([^"]+)"`)
+	w.write("naive.pw", newKey()[:32]+"\n")
+	p := w.start(w.inside, "naive", builtHotpath.name, "-naive", net.JoinHostPort(w.there, "8444"), "-cert", "cert.pem", "-key", "key.pem", "-password-file", "naive.pw")
+	at := w.await(p.stdout, p, `naive  (\S+)`)
 	return fmt.Sprintf("socks5+tls://%s?server_name=%s&ca=%s&tickets=%s&user=device&name=naive", at, fqdn, filepath.Join(w.dir, "cert.pem"), filepath.Join(w.dir, "naive.pw"))
 }
 
