@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -255,14 +257,17 @@ func listed(names []string) string {
 	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 }
 
-// most is the most rounds that a figure of the report rests on. Some figures, such as
-// the memory of a tunnel, can have fewer by nature.
+// most is the most rounds that a figure of every endpoint rests on: of the endpoint that
+// has fewest. Some figures, such as the memory of a tunnel, can have fewer by nature.
 func (r *Report) most() int {
-	n := 0
+	of := make(map[string]int)
 	for _, f := range r.Figures {
-		n = max(n, len(f.Rounds))
+		of[f.Endpoint] = max(of[f.Endpoint], len(f.Rounds))
 	}
-	return n
+	if len(of) == 0 {
+		return 0
+	}
+	return slices.Min(slices.Collect(maps.Values(of)))
 }
 
 // confidence says what the figures are good for, and what is not in them.

@@ -113,6 +113,18 @@ func TestRunBrokenOff(t *testing.T) {
 	}
 }
 
+// TestConfidenceOfTheFewest: a report is worth what its weakest endpoint is.
+func TestConfidenceOfTheFewest(t *testing.T) {
+	five := []float64{1, 2, 3, 4, 5}
+	r := &Report{Figures: []Figure{
+		NewFigure("ours", "done", "/s", "higher", five[:2]), NewFigure("ours", "memory", "MiB", "lower", five[:1]),
+		NewFigure("theirs", "done", "/s", "higher", five),
+	}}
+	if s := r.confidence(); !strings.HasPrefix(s, "2 rounds: too few") {
+		t.Error(s)
+	}
+}
+
 // TestVoidByHowMany: the banner says which rounds make the run void.
 func TestVoidByHowMany(t *testing.T) {
 	r := did("setup", load.Result{}, load.Result{}, load.Result{}, load.Result{})
