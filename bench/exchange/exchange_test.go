@@ -32,8 +32,8 @@ func TestExchange(t *testing.T) {
 		want.Asks++
 		want.Up, want.Down = want.Up+uint64(a.Up), want.Down+uint64(a.Down)
 	}
-	got := s.Account()
-	if got.Connections != 1 || got.Open != 1 || got.Failed != 0 || got.Up != want.Up || got.Down != want.Down {
+	got := afterAsks(t, &s, want.Asks)
+	if got.Connections != 1 || got.Open != 1 || got.Asks != want.Asks || got.Failed != 0 || got.Up != want.Up || got.Down != want.Down {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	if up != int64(want.Up) || down != int64(want.Down) {
@@ -247,11 +247,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if a := s.Account(); a.TurnedAway != 3 || a.Connections != 2 || a.Open != 2 || a.Failed != 0 {
 		t.Errorf("%+v", a)
 	}
-	before := s.Account()
-	for before.Asks < 2 { // an ask is counted behind its answer
-		time.Sleep(time.Millisecond)
-		before = s.Account()
-	}
+	before := afterAsks(t, s, 2)
 	_ = first.Close()
 	for late := time.Now().Add(5 * time.Second); ; {
 		if _, err := new(Client).Do(dial(t, addr), Ask{Up: 1, Down: 1}, nil); err == nil {
@@ -260,8 +256,20 @@ func TestConnectionsAreBounded(t *testing.T) {
 			t.Fatalf("no place is free again: %v", err)
 		}
 	}
-	if since := s.Account().Sub(before); since.Connections != 1 || since.Asks != 1 {
+	if since := afterAsks(t, s, 3).Sub(before); since.Connections != 1 || since.Asks != 1 {
 		t.Errorf("since then: %+v", since)
+	}
+}
+
+// afterAsks is the account once so many asks are in it: one is counted behind its answer.
+func afterAsks(t *testing.T, s *Service, n uint64) Account {
+	t.Helper()
+	for late := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		if a := s.Account(); a.Asks >= n {
+			return a
+		} else if time.Now().After(late) {
+			t.Fatalf("asks that were answered are not counted: %+v", a)
+		}
 	}
 }
 

@@ -82,6 +82,70 @@ func (c *framed) answer(t testing.TB, id uint32) string {
 	}
 }
 
+// A short body that nobody wants does not cost the client its answer: there is no reset
+// behind it. A long one, or one that does not come, is not waited for.
+func TestUnwantedBody(t *testing.T) {
+	w := newWorld(t, Config{}, tunnel.Config{})
+	post := []string{":method", "POST", ":scheme", "https", ":authority", testName, ":path", "/"}
+	c := w.framed(t)
+	id, err := c.begin(connectTo("echo.test:443")...) // so that it is known, and may send more
+	if err != nil || c.answer(t, id) != "200" {
+		t.Fatal(err)
+	}
+	for range 10 {
+		id, err := c.begin(post...)
+		if err != nil || c.WritePing(false, [8]byte{1}) != nil {
+			t.Fatal(err)
+		}
+		c.pong(t, 1) // it has the headers
+		if err := c.WriteData(id, true, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.answer(t, id); got != "404" {
+			t.Fatal(got)
+		}
+		if err := c.WritePing(false, [8]byte{2}); err != nil {
+			t.Fatal(err)
+		}
+		if reset := c.pong(t, 2); reset != "" {
+			t.Fatalf("behind the answer: %s", reset)
+		}
+	}
+	long, err := c.begin(post...)
+	if err != nil || c.WriteData(long, false, make([]byte, 8<<10)) != nil {
+		t.Fatal(err)
+	}
+	if got := c.answer(t, long); got != "404" {
+		t.Error(got)
+	}
+	silent, err := c.begin(post...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.answer(t, silent); got != "404" {
+		t.Error(got)
+	}
+}
+
+// pong waits for the answer to a ping, and says which reset came before it.
+func (c *framed) pong(t testing.TB, of byte) (reset string) {
+	t.Helper()
+	for {
+		frame, err := c.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch f := frame.(type) {
+		case *http2.RSTStreamFrame:
+			reset = f.ErrCode.String()
+		case *http2.PingFrame:
+			if f.IsAck() && f.Data[0] == of {
+				return reset
+			}
+		}
+	}
+}
+
 // What the two request parsers of HTTP/2 and ours refuse, they refuse in words or by
 // a reset, and never serve.
 func TestShapesOfHTTP2(t *testing.T) {

@@ -1,6 +1,7 @@
 package httpconnect
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -132,11 +133,13 @@ func (s *shared) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodConnect && s.carrier.isDNS(r):
 		s.carrier.answerDNS(s.peerNow(), r, s).send(w)
 		return
-	case r.Method != http.MethodConnect && s.isElsewhere(r):
-		noPlainProxy().send(w)
-		return
 	case r.Method != http.MethodConnect:
-		nothingHere().send(w)
+		takeBody(w, r)
+		if s.isElsewhere(r) {
+			noPlainProxy().send(w)
+		} else {
+			nothingHere().send(w)
+		}
 		return
 	}
 	place, free := s.enter()
@@ -149,6 +152,21 @@ func (s *shared) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = e.Close()
 	}
 	e.wait()
+}
+
+// What is read of a body that nobody wants, at most, and waited for.
+const (
+	maxDrained = 4 << 10
+	drainTime  = time.Second
+)
+
+// takeBody takes a short body out of the way of the answer. The libraries would reset the
+// stream behind the answer to be spared the rest, as RFC 9113 §8.1 has it, and clients
+// that read both at once call that an error.
+func takeBody(w http.ResponseWriter, r *http.Request) {
+	if http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime)) == nil {
+		_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
+	}
 }
 
 // isElsewhere tells a request for a page of another host than the one that the client
