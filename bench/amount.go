@@ -41,12 +41,17 @@ func withLoad(s load.Scenario, amount float64) load.Scenario {
 }
 
 // shortened is the scenario for one try of a search. Those whose load is a wave that
-// has to pass, or polls that have to end, keep their time.
-func shortened(s load.Scenario) load.Scenario {
+// has to pass, or polls that have to end, keep their time. What comes at a rate has as
+// much as the objectives' percentiles need to be known, as far as a round has it.
+func shortened(s load.Scenario, objectives *Objectives) load.Scenario {
 	switch s.Kind {
 	case load.Setup, load.Requests, load.Bulk, load.Attachments:
+		least := 10 * time.Second
+		if n := objectives.needs(); s.Kind != load.Bulk && s.Rate > 0 {
+			least = max(least, time.Duration(math.Ceil(n/s.Rate))*time.Second)
+		}
 		s.Ramp = min(s.Ramp, 3*time.Second)
-		s.Sustain = min(s.Sustain, 10*time.Second)
+		s.Sustain = min(s.Sustain, least)
 		s.Down = min(s.Down, time.Second)
 	}
 	return s

@@ -12,6 +12,11 @@ type valued struct {
 	number   int
 	void     bool
 	values   []value
+	failed   map[string]float64 // see failedShares
+}
+
+func newValued(endpoint string, number int, void bool, v *view) valued {
+	return valued{endpoint, number, void, valuesOf(v), failedShares(v.result)}
 }
 
 func (r valued) value(name string) (value, bool) {
@@ -48,6 +53,9 @@ func figuresOf(endpoints []string, rounds []valued) []report.Figure {
 	for _, endpoint := range endpoints {
 		own := counted(rounds, endpoint)
 		for _, name := range names(own) {
+			if name.every && !allHave(name, own) {
+				continue
+			}
 			figures = append(figures, figureOf(endpoint, name, own))
 		}
 	}
@@ -65,6 +73,30 @@ func names(rounds []valued) []value {
 		}
 	}
 	return all
+}
+
+func allHave(name value, rounds []valued) bool {
+	return !slices.ContainsFunc(rounds, func(r valued) bool {
+		_, has := r.value(name.name)
+		return !has
+	})
+}
+
+// failedOf is how much of each kind of operation failed at an endpoint: the median of
+// its rounds.
+func failedOf(rounds []valued, endpoint string) map[string]float64 {
+	own := counted(rounds, endpoint)
+	shares := make(map[string]float64)
+	for _, r := range own {
+		for operation := range r.failed {
+			var each []float64
+			for _, r := range own {
+				each = append(each, r.failed[operation])
+			}
+			shares[operation] = report.NewFigure(endpoint, operation, "", "", each).Median
+		}
+	}
+	return shares
 }
 
 // figureOf is one figure of rounds; those without it are left out.
@@ -90,7 +122,7 @@ func ratiosOf(endpoints []string, rounds []valued) []report.Ratio {
 	for _, other := range endpoints[1:] {
 		theirs := counted(rounds, other)
 		for _, name := range names(theirs) {
-			if name.better == "" {
+			if name.better == "" || name.every && !(allHave(name, theirs) && allHave(name, first)) {
 				continue
 			}
 			of, to := paired(name, theirs, first)

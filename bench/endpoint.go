@@ -49,6 +49,8 @@ func ParseEndpoint(text string) (load.Endpoint, error) {
 	}
 	way, known := ways[u.Scheme]
 	switch {
+	case !known && u.Host == "": // HOST:PORT looks like a scheme and something
+		return load.Endpoint{}, errors.New("an endpoint begins with socks5+tls://, https://, tls:// or tcp://")
 	case !known:
 		return load.Endpoint{}, fmt.Errorf("%s: an endpoint begins with socks5+tls, https, tls or tcp", shown)
 	case u.Hostname() == "" || u.Port() == "":

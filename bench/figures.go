@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ const (
 	figureOutside      = "failed in the ramps"
 	figureHeld         = "tunnels held"
 	figureDied         = "tunnels died"
-	figureLived        = "tunnels that outlived their revocation"
+	figureLived        = "tunnels that lived on"
 	figureResumed      = "TLS sessions resumed"
 	figureGatewayCPU   = "gateway CPU"
 	figureCPUPerOp     = "gateway CPU per operation"
@@ -39,6 +40,14 @@ func latencyFigure(operation, percentile string) string { return operation + " "
 type value struct {
 	name, unit, better string
 	of                 float64
+	// every is that it is worth something only if every round has it: the rounds that
+	// had too few to know a percentile are those in which most failed.
+	every bool
+}
+
+// whole is a value that is worth something by itself.
+func whole(name, unit, better string, of float64) value {
+	return value{name: name, unit: unit, better: better, of: of}
 }
 
 // longest is what the slowest is called, beside the percentiles.
@@ -56,7 +65,7 @@ func valuesOf(v *view) []value {
 	r := v.result
 	var values []value
 	add := func(name, unit, better string, of float64) {
-		values = append(values, value{name, unit, better, of})
+		values = append(values, whole(name, unit, better, of))
 	}
 	if r.Scheduled > 0 || r.Done > 0 {
 		add(figureRate, "/s", "higher", v.perSecond(float64(r.Done)))
@@ -104,15 +113,15 @@ func latencies(o load.Operation) (values []value) {
 	if o.Latency.Count() == 0 {
 		return nil
 	}
-	add := func(name string, took time.Duration) {
-		values = append(values, value{latencyFigure(o.Name, name), "ms", "lower", milliseconds(took)})
+	add := func(name string, took time.Duration, every bool) {
+		values = append(values, value{latencyFigure(o.Name, name), "ms", "lower", milliseconds(took), every})
 	}
 	for _, p := range percentiles {
 		if took, known := o.Latency.Percentile(p.of); known {
-			add(p.name, took)
+			add(p.name, took, true)
 		}
 	}
-	add(longest, o.Latency.Max())
+	add(longest, o.Latency.Max(), false)
 	return values
 }
 
@@ -125,9 +134,21 @@ func outside(r load.Result) (n uint64) {
 	return n
 }
 
+// failedShares are how much of each kind of operation failed, of what was done or failed.
+func failedShares(r load.Result) map[string]float64 {
+	shares := make(map[string]float64)
+	for _, o := range r.Operations {
+		if failed := o.GaveUp.Count(); failed > 0 {
+			// What failed at a later step may have its first one in the row all the same.
+			shares[o.Name] = ratio(failed, max(failed, cmp.Or(o.Due, failed+o.Latency.Count())))
+		}
+	}
+	return shares
+}
+
 // budgets are the shares of all that was scheduled that were done within a background
-// sync's time. They are counted in the rows that operations are called by, which are
-// those with a slip: what fell due, and not its further steps. Such a row may be of a
+// sync's time. They are counted in the rows that operations are called by, in which
+// something fell due, and not in those of its further steps. Such a row may be of a
 // first step only (setup), whose time says nothing if the operation failed after it: so
 // no more was done in time than was done.
 func budgets(r load.Result) []value {
@@ -136,14 +157,14 @@ func budgets(r load.Result) []value {
 	}
 	var in10, in30 uint64
 	for _, o := range r.Operations {
-		if o.Slip.Count() > 0 {
+		if o.Due > 0 {
 			in10 += o.Within10s
 			in30 += o.Within30s
 		}
 	}
 	return []value{
-		{figureWithin10, "%", "higher", 100 * ratio(min(in10, r.Done), r.Scheduled)},
-		{figureWithin30, "%", "higher", 100 * ratio(min(in30, r.Done), r.Scheduled)},
+		whole(figureWithin10, "%", "higher", 100*ratio(min(in10, r.Done), r.Scheduled)),
+		whole(figureWithin30, "%", "higher", 100*ratio(min(in30, r.Done), r.Scheduled)),
 	}
 }
 
@@ -164,8 +185,8 @@ func wire(v *view) []value {
 		return nil
 	}
 	return []value{
-		{figureWireDown, "Mbit/s", "", down / seconds / 1e6},
-		{figureWireUp, "Mbit/s", "", up / seconds / 1e6},
+		whole(figureWireDown, "Mbit/s", "", down/seconds/1e6),
+		whole(figureWireUp, "Mbit/s", "", up/seconds/1e6),
 	}
 }
 
@@ -178,20 +199,20 @@ func gatewayValues(v *view) []value {
 	if !known {
 		return nil
 	}
-	values := []value{{figureGatewayCPU, "cores", "lower", cores}}
+	values := []value{whole(figureGatewayCPU, "cores", "lower", cores)}
 	spent := cores * v.result.Sustain.Seconds()
 	if v.result.Done > 0 {
-		values = append(values, value{figureCPUPerOp, "ms", "lower", 1000 * spent / float64(v.result.Done)})
+		values = append(values, whole(figureCPUPerOp, "ms", "lower", 1000*spent/float64(v.result.Done)))
 	}
 	// Of exchanges that are small the bytes are not what costs.
 	if bytes := v.result.Up + v.result.Down; bytes > gibibyte/16 {
-		values = append(values, value{figureCPUPerGiB, "s", "lower", spent / (float64(bytes) / gibibyte)})
+		values = append(values, whole(figureCPUPerGiB, "s", "lower", spent/(float64(bytes)/gibibyte)))
 	}
-	values = append(values, value{figureRSS, "KiB", "lower", float64(rss)})
+	values = append(values, whole(figureRSS, "KiB", "lower", float64(rss)))
 	// Only where tunnels are held and little else happens is memory theirs.
 	holds := v.plan.Scenario.Kind == load.Idle || v.plan.Scenario.Kind == load.Push
 	if holds && v.result.Held > 0 && v.rssBefore > 0 && rss > v.rssBefore {
-		values = append(values, value{figureRSSPerTunnel, "KiB", "lower", float64(rss-v.rssBefore) / float64(v.result.Held)})
+		values = append(values, whole(figureRSSPerTunnel, "KiB", "lower", float64(rss-v.rssBefore)/float64(v.result.Held)))
 	}
 	return values
 }

@@ -81,16 +81,16 @@ func TestBudgets(t *testing.T) {
 	}{
 		"a storm": {load.Result{Scheduled: 1000, Done: 900, Failed: 100, Operations: []load.Operation{
 			{Name: "setup", Latency: many(500), Within10s: 500, Within30s: 500},
-			{Name: "wake", Latency: many(900), Slip: many(1000), Within10s: 850, Within30s: 900},
+			{Name: "wake", Latency: many(900), Due: 1000, Within10s: 850, Within30s: 900},
 		}}, 85, 90},
 		"set-ups of which half fail in their exchange": {load.Result{Scheduled: 100, Done: 50, Failed: 50, Operations: []load.Operation{
 			{Name: "exchange", Latency: many(50), Within10s: 50, Within30s: 50},
-			{Name: "setup", Latency: many(100), Slip: many(100), Within10s: 100, Within30s: 100},
+			{Name: "setup", Latency: many(100), Due: 100, Within10s: 100, Within30s: 100},
 		}}, 50, 50},
 		"a day of several kinds": {load.Result{Scheduled: 100, Done: 90, Failed: 10, Operations: []load.Operation{
 			{Name: "exchange", Latency: many(20), Within10s: 20, Within30s: 20},
-			{Name: "setup", Latency: many(20), Slip: many(20), Within10s: 20, Within30s: 20},
-			{Name: "sync", Latency: many(70), Slip: many(80), Within10s: 60, Within30s: 65},
+			{Name: "setup", Latency: many(20), Due: 20, Within10s: 20, Within30s: 20},
+			{Name: "sync", Latency: many(70), Due: 80, Within10s: 60, Within30s: 65},
 		}}, 80, 85},
 		"all failed": {load.Result{Scheduled: 100, Failed: 100}, 0, 0},
 	} {
@@ -106,7 +106,7 @@ func TestBudgets(t *testing.T) {
 
 func TestRatiosArePaired(t *testing.T) {
 	at := func(endpoint string, number int, void bool, of float64) valued {
-		return valued{endpoint, number, void, []value{{figureRate, "/s", "higher", of}, {figureWireUp, "Mbit/s", "", of}}}
+		return valued{endpoint: endpoint, number: number, void: void, values: []value{whole(figureRate, "/s", "higher", of), whole(figureWireUp, "Mbit/s", "", of)}}
 	}
 	// The machine was twice as fast in round 2, for both; round 3 of the one does not count.
 	rounds := []valued{at("a", 1, false, 100), at("b", 1, false, 150), at("b", 2, false, 300), at("a", 2, false, 200),
@@ -118,6 +118,44 @@ func TestRatiosArePaired(t *testing.T) {
 	figures := figuresOf([]string{"a", "b"}, rounds)
 	if len(figures) != 4 || figures[0].Median != 150 || len(figures[0].Rounds) != 2 || figures[2].Median != 300 || len(figures[2].Rounds) != 3 {
 		t.Errorf("%+v", figures)
+	}
+}
+
+// A percentile is a figure if every round that counts knows it, and a ratio if every round
+// of both endpoints does: the rounds that had too few are those in which most failed.
+func TestPercentilesOfEveryRound(t *testing.T) {
+	round := func(endpoint string, number, done int, took time.Duration) valued {
+		v := calmView()
+		v.result.Done = uint64(done)
+		v.result.Operations = []load.Operation{{Name: "setup", Due: 100, Latency: repeated(done, took), GaveUp: repeated(100-done, took)}}
+		return newValued(endpoint, number, false, v)
+	}
+	var rounds []valued
+	for n := 1; n <= 5; n++ {
+		done, took := 99, 9*time.Second
+		if n == 3 {
+			done, took = 100, time.Second
+		}
+		rounds = append(rounds, round("a", n, done, took), round("b", n, 100, time.Second))
+	}
+	has := func(endpoint, name string) bool {
+		return slices.ContainsFunc(figuresOf([]string{"a", "b"}, rounds), func(f report.Figure) bool { return f.Endpoint == endpoint && f.Name == name })
+	}
+	if has("a", "setup p99") || !has("a", "setup p90") || !has("a", "setup max") || !has("b", "setup p99") {
+		t.Errorf("%+v", figuresOf([]string{"a", "b"}, rounds))
+	}
+	if slices.ContainsFunc(ratiosOf([]string{"a", "b"}, rounds), func(r report.Ratio) bool { return r.Name == "setup p99" }) {
+		t.Error("a ratio to the one round that knew")
+	}
+	o, err := parseObjectives([]byte("latency: {p99: 2s}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for endpoint, met := range map[string]bool{"a": false, "b": true} {
+		verdicts := o.judge(endpoint, figuresOf([]string{"a", "b"}, rounds), failedOf(rounds, endpoint))
+		if len(verdicts) != 1 || verdicts[0].Met != met {
+			t.Errorf("%s: %+v", endpoint, verdicts)
+		}
 	}
 }
 
@@ -227,10 +265,10 @@ func TestLoadsMove(t *testing.T) {
 		if got, _, _ := loadOf(more); got != 2*amount || whole != (got == math.Floor(got) && unit != "/s") {
 			t.Errorf("%s: twice %v is %v", kind, amount, got)
 		}
-		if short := shortened(more); lasts(short) > lasts(more) || short.Within != more.Within {
+		if short := shortened(more, nil); lasts(short) > lasts(more) || short.Within != more.Within {
 			t.Errorf("%s: shortened to %v", kind, lasts(short))
 		}
-		plan := Options{}.withDefaults().plan(load.Endpoint{Name: "a", Way: "tcp", Address: "10.0.0.2:1"}, shortened(more), "10.0.0.2:1")
+		plan := Options{}.withDefaults().plan(load.Endpoint{Name: "a", Way: "tcp", Address: "10.0.0.2:1"}, shortened(more, nil), "10.0.0.2:1")
 		if err := plan.Check(); err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}

@@ -83,9 +83,10 @@ func (r *run) conclude(drifts []drift) {
 		if r.done(e) == 0 {
 			continue
 		}
-		p.Verdicts = append(p.Verdicts, r.Objectives.judge(e, p.Figures)...)
+		p.Verdicts = append(p.Verdicts, r.Objectives.judge(e, p.Figures, failedOf(r.valued, e))...)
 		p.Limits = append(p.Limits, r.limit(e))
-		if g, watched := r.cast.gateways[e]; watched {
+		// Of rounds that are void there is nothing to reckon with.
+		if g, watched := r.cast.gateways[e]; watched && r.counts(e) {
 			s := seen{host: g.member.host, samples: g.member.party.taken()}
 			p.Sizing = append(p.Sizing, sizingOf(e, r.Scenario.Kind, p.Figures, s.mayUse(g.role), s.host.MemoryKiB)...)
 		}
@@ -104,6 +105,11 @@ func (r *run) done(endpoint string) (n int) {
 		}
 	}
 	return n
+}
+
+// counts is whether a round of an endpoint does.
+func (r *run) counts(endpoint string) bool {
+	return slices.ContainsFunc(r.valued, func(v valued) bool { return v.endpoint == endpoint && !v.void })
 }
 
 // countVoid decides whether an endpoint's void rounds make the run void: from half of

@@ -240,8 +240,8 @@ func (s *session) watch(id uint64, w watched) error {
 		if w.Processes[i].PID == 0 { // this one
 			w.Processes[i].PID = os.Getpid()
 		}
-		if err := evidence.Lives(w.Processes[i].PID); err != nil {
-			return err
+		if pid := w.Processes[i].PID; !evidence.Lives(pid) {
+			return fmt.Errorf("there is no process %d on this host", pid)
 		}
 	}
 	s.mu.Lock()

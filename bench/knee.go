@@ -10,9 +10,11 @@ import (
 )
 
 const (
-	// kneeTries bounds a search.
-	kneeTries = 12
-	// kneeNear is when two loads are close enough to one another to stop.
+	// kneeTries bounds a search: nine doublings or halvings, five bisections down to a
+	// twentieth, and second tries of what was missed.
+	kneeTries = 20
+	// kneeNear is when two loads are close enough to one another to stop: nearer than
+	// rounds of one load are to one another.
 	kneeNear = 1.05
 )
 
@@ -39,17 +41,19 @@ func attemptOf(v *view, objectives *Objectives) attempt {
 		return a
 	}
 	endpoint := v.plan.Endpoint.Name
-	figures := figuresOf([]string{endpoint}, []valued{{endpoint: endpoint, values: valuesOf(v)}})
-	a.missed = missed(objectives.judge(endpoint, figures))
+	round := []valued{newValued(endpoint, 0, false, v)}
+	a.missed = missed(objectives.judge(endpoint, figuresOf([]string{endpoint}, round), failedOf(round, endpoint)))
 	return a
 }
 
 // searchKnee looks for the highest load within the objectives: it doubles from start
-// until one is missed, or halves until all are met, and then bisects. whole says that
-// loads are whole numbers (devices, streams).
+// until one is missed, or halves until all are met, and then bisects. A load that missed
+// one is tried once more, for a moment of somebody else's must not bound the search. whole
+// says that loads are whole numbers (devices, streams).
 func searchKnee(ctx context.Context, start float64, whole bool, try func(context.Context, float64) (attempt, error)) (report.Knee, error) {
 	var knee report.Knee
-	for at := start; len(knee.Tries) < kneeTries && at > 0; at = next(knee, at, whole) {
+	again := false // this load was missed once
+	for at := start; len(knee.Tries) < kneeTries && at > 0; {
 		a, err := try(ctx, at)
 		if err != nil {
 			return knee, err
@@ -61,6 +65,11 @@ func searchKnee(ctx context.Context, start float64, whole bool, try func(context
 			return knee, nil
 		}
 		knee.Tries = append(knee.Tries, t)
+		if !t.Met && !again {
+			again = true
+			continue
+		}
+		again = false
 		if t.Met {
 			knee.Load = max(knee.Load, at)
 		} else if knee.Above == 0 || at < knee.Above {
@@ -69,6 +78,7 @@ func searchKnee(ctx context.Context, start float64, whole bool, try func(context
 		if knee.Load > 0 && knee.Above > 0 && (knee.Above/knee.Load <= kneeNear || whole && knee.Above-knee.Load <= 1) {
 			break
 		}
+		at = next(knee, at, whole)
 	}
 	return knee, nil
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sallyport/sallyport/bench/load"
 	"github.com/sallyport/sallyport/bench/report"
 )
 
@@ -54,6 +55,42 @@ func TestKneeWithoutOne(t *testing.T) {
 	}
 }
 
+// What is missed once, and met when it is tried again, does not bound the search.
+func TestKneeTriesAgain(t *testing.T) {
+	tries := make(map[float64]int)
+	knee, err := searchKnee(t.Context(), 100, false, func(_ context.Context, load float64) (attempt, error) {
+		if tries[load]++; load == 200 && tries[load] == 1 || load > 400 {
+			return attempt{missed: "p99"}, nil
+		}
+		return attempt{}, nil
+	})
+	if err != nil || knee.Load < 400 || tries[200] != 2 || tries[100] != 1 || tries[knee.Above] != 2 {
+		t.Errorf("%+v, %v, %v", knee, tries, err)
+	}
+}
+
+// What fails is longer than any limit, however fast the rest is.
+func TestKneeOfSomeFailures(t *testing.T) {
+	o, err := ReadObjectives(strings.NewReader("latency: {p99: 2s}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for failed, met := range map[int]bool{0: true, 10: true, 11: false, 100_000: false} {
+		v := calmView()
+		v.result.Done, v.result.Failed = 1000, uint64(failed)
+		v.result.Operations = []load.Operation{{Name: "setup", Due: uint64(1000 + failed)}}
+		for range 1000 {
+			v.result.Operations[0].Latency.Record(time.Millisecond)
+		}
+		for range failed {
+			v.result.Operations[0].GaveUp.Record(time.Millisecond)
+		}
+		if a := attemptOf(v, o); (a.missed == "") != met {
+			t.Errorf("%d failed: %q", failed, a.missed)
+		}
+	}
+}
+
 func TestKneeEndsWhenVoid(t *testing.T) {
 	tries := 0
 	knee, err := searchKnee(t.Context(), 100, false, func(_ context.Context, load float64) (attempt, error) {
@@ -95,6 +132,9 @@ func TestKneeOfFailures(t *testing.T) {
 		held, failed := knee.Tries[0], knee.Tries[1]
 		if !held.Met || held.P50.Round(time.Millisecond) != 10*time.Millisecond || held.P99.Round(time.Millisecond) != 10*time.Millisecond {
 			t.Errorf("%s: %+v", text, held)
+		}
+		if again := knee.Tries[2]; again != failed {
+			t.Errorf("%s: what was missed is tried again: %+v, and then %+v", text, failed, again)
 		}
 		if want := (report.Try{Load: 200, Reason: "all of 1000 operations failed"}); failed != want {
 			t.Errorf("%s: %+v, want %+v", text, failed, want)

@@ -77,9 +77,12 @@ func linkShaped(v *view) (string, []string) {
 		}
 		for _, i := range h.host.Interfaces {
 			for _, q := range i.Qdiscs {
+				if q.RateBit == 0 {
+					continue
+				}
 				bytes, over, backlog := h.qdisc(i.Name, q)
 				bits := 8 * float64(bytes) / seconds
-				if q.RateBit == 0 || over == 0 || backlog == 0 || bits < fullQdisc*float64(q.RateBit) {
+				if over == 0 || backlog == 0 || bits < fullQdisc*float64(q.RateBit) {
 					continue
 				}
 				return fmt.Sprintf("The link is full: %s of %s holds traffic to %s.", i.Name, h.name, bitRate(float64(q.RateBit))),
@@ -132,10 +135,10 @@ func gatewayBusy(v *view) (string, []string) {
 	}
 	cores, _, known := v.gateway.process(roleGateway)
 	may := v.gateway.mayUse(roleGateway)
-	if !known || may == 0 || cores < busyGateway*float64(may) {
+	if !known || may == 0 || cores < busyGateway*may {
 		return "", nil
 	}
-	return "The gateway used up its processors.", []string{fmt.Sprintf("gateway: %.2f of %d cores", cores, may)}
+	return "The gateway used up its processors.", []string{fmt.Sprintf("gateway: %.2f of %.3g cores", cores, may)}
 }
 
 // gatewayRefuses counts what failed, by reason; tunnels that could not be opened to be
@@ -160,8 +163,8 @@ func gatewayRefuses(v *view) (string, []string) {
 // is not what to mend.
 func nothingServed(v *view) (string, []string) {
 	r := v.result
-	own := r.Failures[load.Ports] + r.Failures[load.Descriptors]
-	if r.Done > 0 || r.Held > 0 || r.Failed == 0 || own > 0 {
+	own := r.Failures[load.Ports] + r.Failures[load.Descriptors] + r.Failures[load.Source]
+	if !servedNothing(v) || own > 0 {
 		return "", nil
 	}
 	_, evidence := gatewayRefuses(v)

@@ -53,7 +53,7 @@ func calmView() *view {
 		gateway: &gateway,
 		service: exchange.Account{Asks: 1000, Busy: 100 * time.Millisecond, Waited: 10 * time.Second},
 		result: load.Result{Scheduled: 1000, Done: 1000, Sustain: 10 * time.Second, Operations: []load.Operation{{
-			Name: "exchange", Latency: repeated(1000, 10*time.Millisecond), Service: repeated(1000, 100*time.Microsecond), Slip: repeated(1000, 50*time.Microsecond)}}},
+			Name: "exchange", Due: 1000, Latency: repeated(1000, 10*time.Millisecond), Service: repeated(1000, 100*time.Microsecond), Slip: repeated(1000, 50*time.Microsecond)}}},
 	}
 }
 
@@ -76,6 +76,14 @@ var verdicts = map[string]struct {
 	"generator busy": {func(v *view) {
 		v.clients[0].each(func(s *evidence.Sample) { s.Processes[0].Cores = 3.7 })
 	}, "generator", "generator"},
+	"generator's host busy": { // with interrupts, and others
+		func(v *view) {
+			v.clients[0].each(func(s *evidence.Sample) {
+				for i := range s.Cores {
+					s.Cores[i].SoftIRQ = 0.66
+				}
+			})
+		}, "generator", "generator"},
 	"generator at its quota": {func(v *view) {
 		v.clients[0].host.Quota = 1.05
 	}, "generator", "generator"},
@@ -107,8 +115,19 @@ var verdicts = map[string]struct {
 	}, "", "schedule"},
 	"slip behind a slow endpoint": {func(v *view) {
 		v.result.Operations[0].Slip = repeated(1000, 6*time.Millisecond)
-		v.result.Full = 1
+		v.result.Full = 11
 	}, "", "unknown"},
+	"slip, and few waited for a slow endpoint": {func(v *view) {
+		v.result.Operations[0].Slip = repeated(1000, 6*time.Millisecond)
+		v.result.Full = 10
+	}, "generator", "generator"},
+	"slip of short ones beside long ones": {func(v *view) {
+		v.result.Operations[0].Slip = repeated(1000, 6*time.Millisecond)
+		v.result.Operations = append(v.result.Operations, load.Operation{Name: "attachment", Latency: repeated(50, 2*time.Second), Slip: repeated(50, 0)})
+	}, "generator", "generator"},
+	"a source of another host": {func(v *view) {
+		v.result.Done, v.result.Failed, v.result.Failures = 0, 1000, map[string]uint64{"source": 1000}
+	}, "generator", "generator"},
 	"not begun": {func(v *view) {
 		v.result.Unstarted, v.result.Failed, v.result.Done = 11, 11, 989
 		v.result.Failures = map[string]uint64{"timeout": 11}
@@ -149,8 +168,15 @@ var verdicts = map[string]struct {
 
 	"missed at the client": {func(v *view) { v.clients[0].samples[3].Interfaces[0].RXMissed = 1 }, "nic", "nic"},
 	"dropped at the sink":  {func(v *view) { v.sink.samples[3].Interfaces[0].RXDropped = 10 }, "nic", "nic"},
-	"a broadcast dropped":  {func(v *view) { v.sink.samples[3].Interfaces[0].RXDropped = 1 }, "", "schedule"},
-	"softnet":              {func(v *view) { v.sink.samples[0].Network.SoftnetDropped = 1 }, "nic", "nic"},
+	"one missed in 200,000": {func(v *view) {
+		v.clients[0].samples[3].Interfaces[0].RXMissed = 1
+		v.clients[0].samples[3].Interfaces[0].RXPackets = 200_000
+	}, "", "schedule"},
+	"dropped on an interface that carries nothing": {func(v *view) {
+		v.sink.samples[3].Interfaces = append(v.sink.samples[3].Interfaces, evidence.Traffic{Name: "mgmt0", RXBytes: 1000, RXPackets: 20, RXDropped: 20, RXMissed: 1})
+	}, "", "schedule"},
+	"a broadcast dropped": {func(v *view) { v.sink.samples[3].Interfaces[0].RXDropped = 1 }, "", "schedule"},
+	"softnet":             {func(v *view) { v.sink.samples[0].Network.SoftnetDropped = 1 }, "nic", "nic"},
 	"dropped at the gateway": {func(v *view) {
 		v.gateway.samples[0].Interfaces[0].RXMissed = 1000
 	}, "", "schedule"},
@@ -182,6 +208,11 @@ var verdicts = map[string]struct {
 	}, "", "gateway CPU"},
 	"gateway busy on the core that it has": {func(v *view) { // whatever the agent may use
 		v.gateway.each(func(s *evidence.Sample) { s.Processes[0].Cores, s.Processes[0].Allowed = 0.95, 1 })
+	}, "", "gateway CPU"},
+	"gateway at its quota": {func(v *view) {
+		v.gateway.each(func(s *evidence.Sample) {
+			s.Processes[0].Cores, s.Processes[0].Allowed, s.Processes[0].Quota = 1.95, 4, 2
+		})
 	}, "", "gateway CPU"},
 	"gateway with more cores than the agent": {func(v *view) {
 		v.gateway.host.Allowed = []int{0}
@@ -272,7 +303,7 @@ func TestVoidRounds(t *testing.T) {
 				round.Void = []report.Cause{{What: "sink", Says: "The sink was busy."}}
 			}
 			r.report.Rounds = append(r.report.Rounds, round)
-			r.valued = append(r.valued, valued{"ours", n, n <= c.void, []value{{figureRate, "/s", "higher", float64(n)}}})
+			r.valued = append(r.valued, valued{endpoint: "ours", number: n, void: n <= c.void, values: []value{whole(figureRate, "/s", "higher", float64(n))}})
 		}
 		r.conclude(nil)
 		void := 2*c.void >= c.all && c.void > 0

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,7 +23,8 @@ import (
 //	gateway_rss_per_tunnel: 40 KiB   # at most
 //	gateway_cpu: 6                # cores, at most
 //
-// What is left out is not judged. They are judged by the median of the rounds. A
+// What is left out is not judged. They are judged by the median of the rounds. What
+// failed counts as longer than any limit: with 2 % of the wakes failed no p99 is met. A
 // percentile of too few operations to know it, such as the p99 of 40, is judged by the
 // longest.
 type Objectives struct {
@@ -32,14 +34,18 @@ type Objectives struct {
 
 // objective is one line: which figure, and where its limit is.
 type objective struct {
-	text   string // as the file says it
-	figure string // of report.Figure; see the names in figures.go
-	// operation is whose latency is meant; empty for each one that has none of its own.
-	operation string
-	limit     float64
-	unit      string
-	atLeast   bool
-	at        entry // where its operation is named
+	text string // as the file says it
+	// figure is of report.Figure, see the names in figures.go; empty for a latency.
+	figure string
+	// percentile is of a latency, and operation whose; an empty one is each that has no
+	// objective of its own. beyond is the share that may take longer.
+	percentile, operation string
+	beyond                float64
+
+	limit   float64
+	unit    string
+	atLeast bool
+	at      position // where its operation is named
 }
 
 // Count is how many objectives there are.
@@ -69,6 +75,20 @@ func (o *Objectives) fit(kind string) error {
 	return nil
 }
 
+// needs is how many operations there must be for the percentiles to be known, and not to
+// depend on a few that fail: twice as many as the outermost needs.
+func (o *Objectives) needs() (n float64) {
+	if o == nil {
+		return 0
+	}
+	for _, each := range o.all {
+		if each.beyond > 0 {
+			n = max(n, 2/each.beyond)
+		}
+	}
+	return n
+}
+
 // met is whether a value reaches the objective.
 func (o objective) met(value float64) bool {
 	if o.atLeast {
@@ -77,17 +97,12 @@ func (o objective) met(value float64) bool {
 	return value <= o.limit
 }
 
-// judge holds the figures of one endpoint against the objectives. An objective whose
-// figure was not measured is missed, and says so: nobody may take it for met.
-func (o *Objectives) judge(endpoint string, figures []report.Figure) []report.Verdict {
+// judge holds the figures of one endpoint against the objectives, and how much of each
+// kind of operation failed: it took longer than any limit. An objective whose figure was
+// not measured is missed, and says so: nobody may take it for met.
+func (o *Objectives) judge(endpoint string, figures []report.Figure, failed map[string]float64) []report.Verdict {
 	if o == nil {
 		return nil
-	}
-	own := make(map[string]bool)
-	for _, each := range o.all {
-		if each.operation != "" {
-			own[each.figure] = true
-		}
 	}
 	figures = ofEndpoint(endpoint, figures)
 	few := ofTooFew(figures)
@@ -95,26 +110,49 @@ func (o *Objectives) judge(endpoint string, figures []report.Figure) []report.Ve
 	for _, each := range o.all {
 		found := false
 		for i, f := range slices.Concat(figures, few) {
-			if !each.isOf(f.Name, own) {
-				// Where each operation has an objective of its own, nothing is left for
-				// that of all, and nothing is missing.
-				found = found || each.isOf(f.Name, nil)
+			operation, is := each.isOf(f.Name)
+			if !is {
 				continue
 			}
+			// Where each operation has an objective of its own, nothing is left for that of
+			// all, and nothing is missing.
 			found = true
-			text := each.text
-			if f.Name != each.figure { // of every operation: say which one
-				text = f.Name + " (" + text + ")"
+			if each.operation == "" && o.hasOwn(operation, each.percentile) {
+				continue
+			}
+			v := report.Verdict{Endpoint: endpoint, Objective: each.text, Limit: each.limit, Value: f.Median, Unit: each.unit, Met: each.met(f.Median)}
+			if each.percentile != "" && each.operation == "" { // of every operation: say which one
+				v.Objective = f.Name + " (" + each.text + ")"
 			}
 			if i >= len(figures) {
-				text += ", of too few: the longest counts"
+				v.Objective += ", of too few: the longest counts"
 			}
-			verdicts = append(verdicts, report.Verdict{Endpoint: endpoint, Objective: text, Limit: each.limit,
-				Value: f.Median, Unit: each.unit, Met: each.met(f.Median)})
+			if share := failed[operation]; operation != "" && share > each.beyond {
+				v.Objective += fmt.Sprintf(", and %.3g %% failed", 100*share)
+				v.Met = false
+			}
+			verdicts = append(verdicts, v)
 		}
 		if !found {
 			verdicts = append(verdicts, report.Verdict{Endpoint: endpoint, Objective: each.text + ", which was not measured",
 				Limit: each.limit, Unit: each.unit})
+		}
+		verdicts = append(verdicts, o.ofNothing(each, endpoint, figures, failed)...)
+	}
+	return verdicts
+}
+
+// ofNothing are the verdicts of an objective of every operation on those of which none
+// was done, which have no figures.
+func (o *Objectives) ofNothing(each objective, endpoint string, figures []report.Figure, failed map[string]float64) (verdicts []report.Verdict) {
+	if each.percentile == "" || each.operation != "" {
+		return nil
+	}
+	for _, operation := range slices.Sorted(maps.Keys(failed)) {
+		has := slices.ContainsFunc(figures, func(f report.Figure) bool { return f.Name == latencyFigure(operation, longest) })
+		if failed[operation] == 1 && !has && !o.hasOwn(operation, each.percentile) {
+			verdicts = append(verdicts, report.Verdict{Endpoint: endpoint, Limit: each.limit, Unit: each.unit,
+				Objective: latencyFigure(operation, each.percentile) + " (" + each.text + "), which all failed"})
 		}
 	}
 	return verdicts
@@ -146,16 +184,21 @@ func ofTooFew(figures []report.Figure) (few []report.Figure) {
 	return few
 }
 
-// everywhere is whether the objective is of every operation's latency.
-func (o objective) everywhere() bool { return strings.HasPrefix(o.figure, " ") }
+// hasOwn is whether an operation's percentile has an objective of its own.
+func (o *Objectives) hasOwn(operation, percentile string) bool {
+	return slices.ContainsFunc(o.all, func(each objective) bool {
+		return each.operation == operation && operation != "" && each.percentile == percentile
+	})
+}
 
-// isOf is whether a figure is what the objective is about. own are the figures of
-// operations that have an objective of their own.
-func (o objective) isOf(name string, own map[string]bool) bool {
-	if o.everywhere() {
-		return strings.HasSuffix(name, o.figure) && !own[name]
+// isOf is whether a figure is what the objective is about, and of which operation, if it
+// is a latency.
+func (o objective) isOf(figure string) (operation string, is bool) {
+	if o.percentile == "" {
+		return "", figure == o.figure
 	}
-	return name == o.figure
+	operation, is = strings.CutSuffix(figure, " "+o.percentile)
+	return operation, is && (o.operation == "" || o.operation == operation)
 }
 
 // missed is the first objective that was missed, in words; empty if all were met.

@@ -38,11 +38,12 @@ func TestObjectives(t *testing.T) {
 		{Endpoint: "theirs", Name: figureGatewayCPU, Median: 1}, // another's
 	}
 	got := make(map[string]bool)
-	for _, v := range o.judge("ours", figures) {
+	for _, v := range o.judge("ours", figures, map[string]float64{"wake": 0.02, "nothing": 1}) {
 		got[v.Objective] = v.Met
 	}
 	want := map[string]bool{
-		"setup p99 (p99 ≤ 2s)": true, "setup max (max ≤ 20s)": false, "wake p50 ≤ 800ms": false, "wake p99 ≤ 8s": true,
+		"setup p99 (p99 ≤ 2s)": true, "setup max (max ≤ 20s)": false, "wake p50 ≤ 800ms": false, "wake p99 ≤ 8s, and 2 % failed": false,
+		"nothing p99 (p99 ≤ 2s), which all failed": false, "nothing max (max ≤ 20s), which all failed": false,
 		"done within 10 s ≥ 99.9 %": true, "done within 30 s ≥ 100 %": false, "failed ≤ 0.1 %": true,
 		"throughput of bodies ≥ 900 Mbit/s": false, "gateway memory per tunnel ≤ 40 KiB": true,
 		"gateway CPU ≤ 6 cores, which was not measured": false,
@@ -50,7 +51,7 @@ func TestObjectives(t *testing.T) {
 	if !equal(got, want) {
 		t.Errorf("judged %v, want %v", got, want)
 	}
-	if verdicts := (*Objectives)(nil).judge("ours", figures); verdicts != nil {
+	if verdicts := (*Objectives)(nil).judge("ours", figures, nil); verdicts != nil {
 		t.Errorf("without objectives: %v", verdicts)
 	}
 }
@@ -74,7 +75,7 @@ func TestObjectivesOfNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := make(map[string]bool)
-		for _, v := range o.judge("ours", []report.Figure{{Endpoint: "ours", Name: c.figure, Median: 1}}) {
+		for _, v := range o.judge("ours", []report.Figure{{Endpoint: "ours", Name: c.figure, Median: 1}}, nil) {
 			got[v.Objective] = v.Met
 		}
 		if !equal(got, c.want) {
@@ -107,27 +108,31 @@ func TestObjectivesOfOtherScenarios(t *testing.T) {
 
 func TestObjectivesRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		"latency: {p99: 2s}\nfailure: 1%":    `line 2, column 1: failure: there is no such objective; did you mean failures?`,
-		"latency: {p98: 2s}":                 `line 1, column 11: latency.p98: there is no such objective; did you mean p`,
-		"latency:\n  p99: fast":              `line 2, column 3: latency.p99: "fast" is not a time`,
-		"latency: {p50: 1s, p99: -2s}":       `line 1, column 20: latency.p99: "-2s" is not a time`,
-		"latency: 2s":                        "line 1, column 1: latency: keys and values are expected",
-		"operations: {wake: {p9: 2s}}":       `column 21: operations.wake.p9: there is no such objective; did you mean p90?`,
-		"operations: {'': {p90: 2s}}":        `column 14: operations."": an operation has a name`,
-		"\"a\\nb\": 2":                       `column 1: "a\nb": there is no such`,
-		"failures: 0.1":                      `line 1, column 1: failures: "0.1" is not a figure in %`,
-		"failures: 101%":                     "not a figure",
-		"failures: 1%\n\nfailures: 2%":       "line 3, column 1: failures: stands there twice",
-		"throughput: 900":                    "not a figure in Mbit/s",
-		"throughput: [900 Mbit/s]":           "not a figure in Mbit/s",
-		"gateway_cpu: NaN":                   "not a figure in cores",
-		"gateway_rss_per_tunnel: 40 MiB":     "not a figure in KiB",
-		"":                                   "no objectives",
-		"{}":                                 "no objectives",
-		"- p99":                              "keys and values",
-		"latency: {}":                        "no objectives",
-		strings.Repeat("#", maxObjectives):   "no objectives",
-		strings.Repeat("#", maxObjectives+1): "larger than",
+		"latency: {p99: 2s}\nfailure: 1%":       `line 2, column 1: failure: there is no such objective; did you mean failures?`,
+		"latency: {p98: 2s}":                    `line 1, column 11: latency.p98: there is no such objective; did you mean p`,
+		"latency:\n  p99: fast":                 `line 2, column 3: latency.p99: "fast" is not a time`,
+		"latency: {p50: 1s, p99: -2s}":          `line 1, column 20: latency.p99: "-2s" is not a time`,
+		"latency: 2s":                           "line 1, column 1: latency: keys and values are expected",
+		"operations: {wake: {p9: 2s}}":          `column 21: operations.wake.p9: there is no such objective; did you mean p90?`,
+		"operations: {'': {p90: 2s}}":           `column 14: operations."": an operation has a name`,
+		"\"a\\nb\": 2":                          `column 1: "a\nb": there is no such`,
+		"failures: 0.1":                         `line 1, column 1: failures: "0.1" is not a figure in %`,
+		"failures: 101%":                        "not a figure",
+		"failures: 1%\n\nfailures: 2%":          "line 3, column 1: failures: stands there twice",
+		"throughput: 900":                       "not a figure in Mbit/s",
+		"throughput: [900 Mbit/s]":              "not a figure in Mbit/s",
+		"gateway_cpu: NaN":                      "not a figure in cores",
+		"gateway_rss_per_tunnel: 40 MiB":        "not a figure in KiB",
+		"failures: 1%\n---\nlatency: {p99: 1s}": "a second document begins here",
+		"failures: 1%\n...\nlatency: {p99: 1s}": "yaml: ",
+		"latency: {p99: &a 1s, p50: *a}":        `latency.p50: "a" is not a time`,
+		"throughput: 1e306 Gbit/s":              "not a figure in Mbit/s",
+		"":                                      "no objectives",
+		"{}":                                    "no objectives",
+		"- p99":                                 "keys and values",
+		"latency: {}":                           "no objectives",
+		strings.Repeat("#", maxObjectives):      "no objectives",
+		strings.Repeat("#", maxObjectives+1):    "larger than",
 	} {
 		if _, err := ReadObjectives(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.60q: %v, want %s", text, err, want)
@@ -149,7 +154,7 @@ func FuzzObjectives(f *testing.F) {
 			t.Fatal("no objectives, and no error")
 		}
 		for _, each := range o.all {
-			if each.limit < 0 || each.figure == "" || each.text == "" {
+			if each.limit < 0 || (each.figure == "") == (each.percentile == "") || each.text == "" {
 				t.Fatalf("%+v", each)
 			}
 		}

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"slices"
@@ -15,18 +17,24 @@ import (
 
 // entry is a value of an objectives file, and where it is.
 type entry struct {
-	key   string // with those that it is below: latency.p99
-	place *yaml.Node
+	position
 	value *yaml.Node
 }
 
-// mistake is an error about the entry, which its place begins.
-func (e entry) mistake(format string, args ...any) error {
-	place := fmt.Sprintf("line %d, column %d: ", e.place.Line, e.place.Column)
-	if e.key != "" {
-		place += e.key + ": "
+// position is where an entry is in the file: its key, with those that it is below
+// (latency.p99), and where that begins.
+type position struct {
+	key          string
+	line, column int
+}
+
+// mistake is an error about what is there, which the place begins.
+func (p position) mistake(format string, args ...any) error {
+	text := fmt.Sprintf("line %d, column %d: ", p.line, p.column)
+	if p.key != "" {
+		text += p.key + ": "
 	}
-	return errors.New(place + fmt.Sprintf(format, args...))
+	return errors.New(text + fmt.Sprintf(format, args...))
 }
 
 // below is the entry of a key of this one's mapping.
@@ -35,7 +43,7 @@ func (e entry) below(key, value *yaml.Node) entry {
 	if e.key != "" {
 		name = e.key + "." + name
 	}
-	return entry{name, key, value}
+	return entry{position{name, key.Line, key.Column}, value}
 }
 
 // shownKey bounds what is shown of a key, which is whatever somebody wrote.
@@ -69,17 +77,33 @@ var latencyKeys = func() (keys []string) {
 	return append(keys, longest)
 }()
 
+// beyond is the share of all that a percentile leaves above it.
+func beyond(percentile string) float64 {
+	for _, p := range percentiles {
+		if p.name == percentile {
+			return 1 - p.of
+		}
+	}
+	return 0
+}
+
 func parseObjectives(text []byte) (*Objectives, error) {
-	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
+	var document, another yaml.Node
+	in := yaml.NewDecoder(bytes.NewReader(text))
+	if err := in.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	if len(document.Content) != 1 {
 		return nil, errors.New("there are no objectives in it")
 	}
+	if err := in.Decode(&another); err == nil {
+		return nil, fmt.Errorf("line %d: a second document begins here, and nobody would be judged by it", another.Line)
+	} else if !errors.Is(err, io.EOF) {
+		return nil, err
+	}
 	o := new(Objectives)
 	all := document.Content[0]
-	err := entry{place: all, value: all}.each(func(name string, e entry) (bool, error) {
+	err := entry{position{line: all.Line, column: all.Column}, all}.each(func(name string, e entry) (bool, error) {
 		add, known := objectiveKeys[name]
 		if !known {
 			return false, nil
@@ -136,15 +160,15 @@ func (o *Objectives) latency(operation string, of entry) error {
 			return false, nil
 		}
 		limit, err := time.ParseDuration(e.value.Value)
-		if err != nil || limit <= 0 {
+		if err != nil || limit <= 0 || e.value.Kind != yaml.ScalarNode { // of an alias it is the anchor's name
 			return true, e.mistake("%.40q is not a time such as 800ms or 2s", e.value.Value)
 		}
 		text := name + " ≤ " + limit.String()
 		if operation != "" {
 			text = operation + " " + text
 		}
-		o.all = append(o.all, objective{text: text, figure: latencyFigure(operation, name), operation: operation,
-			limit: milliseconds(limit), unit: "ms", at: of})
+		o.all = append(o.all, objective{text: text, percentile: name, operation: operation, beyond: beyond(name),
+			limit: milliseconds(limit), unit: "ms", at: of.position})
 		return true, nil
 	}, latencyKeys)
 }
@@ -195,6 +219,9 @@ func percent(text string) (float64, error) {
 func megabits(text string) (float64, error) {
 	if digits, is := strings.CutSuffix(text, "Gbit/s"); is {
 		v, err := number(digits)
+		if math.IsInf(1000*v, 0) {
+			return 0, errNumber
+		}
 		return 1000 * v, err
 	}
 	digits, is := strings.CutSuffix(text, "Mbit/s")

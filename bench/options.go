@@ -173,10 +173,11 @@ func (o Options) checkPlan(e load.Endpoint, first bool) (mistakes []error) {
 	}
 	for _, mistake := range all.Unwrap() {
 		var field *load.FieldError
-		switch own := errors.As(mistake, &field) && strings.HasPrefix(field.Field, "endpoint."); {
-		case own:
-			mistakes = append(mistakes, fmt.Errorf("%s: %w", e.Name, mistake))
-		case first:
+		own := errors.As(mistake, &field) && strings.HasPrefix(field.Field, "endpoint.")
+		if own {
+			field.Endpoint = e.Name
+		}
+		if own || first {
 			mistakes = append(mistakes, mistake)
 		}
 	}

@@ -108,7 +108,7 @@ func (r *run) measure(ctx context.Context) error {
 	rounds := time.Duration(r.Rounds*len(r.Endpoints)) * r.takes(r.Scenario)
 	r.expect(time.Duration(len(r.cast.clients)+2)*r.Calibrate + rounds)
 	if r.Knee {
-		r.expect(time.Duration(len(r.Endpoints)*kneeTries) * r.takes(shortened(r.Scenario)))
+		r.expect(time.Duration(len(r.Endpoints)*kneeTries) * r.takes(shortened(r.Scenario, r.Objectives)))
 	}
 	if err := r.calibrate(ctx); err != nil {
 		return err
@@ -137,15 +137,25 @@ func (r *run) measure(ctx context.Context) error {
 				round.Number = number
 				r.report.Rounds = append(r.report.Rounds, *round)
 				if err == nil {
-					r.valued = append(r.valued, valued{e.Name, number, len(round.Void) > 0, valuesOf(v)})
+					r.valued = append(r.valued, newValued(e.Name, number, len(round.Void) > 0, v))
 				}
 			}
 			if err != nil {
 				return err
 			}
+			if number == 1 && servedNothing(v) {
+				r.mark(fmt.Sprintf("ended after its first round: nothing was served through %s, whose further rounds would say no more", e.Name))
+				return nil
+			}
 		}
 	}
 	return nil
+}
+
+// servedNothing is whether all that was tried in a round failed.
+func servedNothing(v *view) bool {
+	r := v.result
+	return r.Done == 0 && r.Held == 0 && r.Failed > 0
 }
 
 // knees looks for each endpoint's knee. What comes back is the highest load that all
@@ -154,20 +164,22 @@ func (r *run) knees(ctx context.Context) (held float64, err error) {
 	plan := r.plan(r.Endpoints[0], r.Scenario, r.service)
 	r.report.Plan = redacted(plan)
 	start, unit, whole := loadOf(r.Scenario)
+	each := r.takes(shortened(r.Scenario, r.Objectives)) // as was expected
 	for i, e := range r.Endpoints {
-		tries, done := 0, 0
+		tries := 0
 		knee, err := searchKnee(ctx, start, whole, func(ctx context.Context, at float64) (attempt, error) {
 			tries++
 			r.say(fmt.Sprintf("knee of %s, try %d of %d at most: %.4g %s", e.Name, tries, kneeTries, at, unit), 0)
-			s := withLoad(shortened(r.Scenario), at)
+			s := shortened(withLoad(r.Scenario, at), r.Objectives)
+			r.expect(r.takes(s) - each)
 			if plan := r.plan(e, s, r.service); plan.Check() != nil {
+				r.expect(-r.takes(s))
 				return attempt{void: "a plan allows no more than this"}, nil
 			}
 			round, v, err := r.round(ctx, e, s)
 			if err != nil {
 				return attempt{}, err
 			}
-			done++
 			a := attemptOf(v, r.Objectives)
 			if len(round.Void) > 0 {
 				a.void = round.Void[0].Says
@@ -182,7 +194,7 @@ func (r *run) knees(ctx context.Context) (held float64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		r.expect(-time.Duration(kneeTries-done) * r.takes(shortened(r.Scenario)))
+		r.expect(-time.Duration(kneeTries-tries) * each)
 		if i == 0 || knee.Load < held {
 			held = knee.Load
 		}

@@ -307,8 +307,8 @@ func TestKneeThatIsNowhere(t *testing.T) {
 		t.Fatalf("%+v", r.Knees)
 	}
 	tries := r.Knees[0].Tries
-	// On a busy machine the first may be void, which ends the search.
-	if n := len(tries); n != 2 && (n != 1 || !strings.HasPrefix(tries[0].Reason, "void")) || tries[0].Met {
+	// Each load is tried twice; on a busy machine one may be void, which ends the search.
+	if n := len(tries); n != 4 && (n > 3 || !strings.HasPrefix(tries[n-1].Reason, "void")) || tries[0].Met {
 		t.Errorf("%+v", tries)
 	}
 	checkSteps(t, steps, len(tries))

@@ -18,7 +18,7 @@ const (
 
 // sizingOf reckons from one endpoint's figures what a node takes. cores are those that
 // the gateway may run on, memoryKiB is its host's; 0 where nobody looked.
-func sizingOf(endpoint, kind string, figures []report.Figure, cores int, memoryKiB int64) []report.Size {
+func sizingOf(endpoint, kind string, figures []report.Figure, cores float64, memoryKiB int64) []report.Size {
 	median := func(name string) float64 {
 		for _, f := range figures {
 			if f.Endpoint == endpoint && f.Name == name {
@@ -33,9 +33,9 @@ func sizingOf(endpoint, kind string, figures []report.Figure, cores int, memoryK
 		for _, budget := range []float64{10, 30} {
 			sizes = append(sizes, report.Size{
 				What:  fmt.Sprintf("%s: devices that one node syncs within %g s of being woken together", endpoint, budget),
-				Value: math.Floor(perSecond * float64(cores) * budget * headroom),
-				Reckoned: fmt.Sprintf("%.1f wakes for each second of processor time (%.3g ms each), × %d cores × %g s × %.1f headroom; reckoned from the gateway's own processor time, so not above what link and service take; interrupts of the network are not in it",
-					perSecond, each, cores, budget, headroom),
+				Value: math.Floor(perSecond * cores * budget * headroom),
+				Reckoned: fmt.Sprintf("%.1f wakes for each second of processor time (%.3g ms each), × %.3g cores × %g s × %.1f headroom; %s; reckoned from the gateway's own processor time, so not above what link and service take; interrupts of the network are not in it",
+					perSecond, each, cores, budget, headroom, beyondSeen(perSecond*cores*headroom, median(figureRate))),
 			})
 		}
 	}
@@ -52,4 +52,12 @@ func sizingOf(endpoint, kind string, figures []report.Figure, cores int, memoryK
 		})
 	}
 	return sizes
+}
+
+// beyondSeen says how far a rate is from the one that was measured.
+func beyondSeen(rate, seen float64) string {
+	if seen <= 0 {
+		return "no rate was measured"
+	}
+	return fmt.Sprintf("that is %.0f a second, %.1f times the rate that was measured", rate, rate/seen)
 }

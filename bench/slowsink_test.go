@@ -48,7 +48,7 @@ func TestSlowSinkIsNamed(t *testing.T) {
 				t.Fatal(err)
 			}
 			i := slices.IndexFunc(r.Void, func(v report.Cause) bool {
-				return v.What == "sink" && (strings.Contains(v.Says, "busy for most") || strings.Contains(v.Says, "sink's own")) != (name == "places") && strings.Contains(v.Says, "turned connections away") == (name == "places")
+				return v.What == "sink" && (strings.Contains(v.Says, "busy for most") || strings.Contains(v.Says, "as long as most")) != (name == "places") && strings.Contains(v.Says, "turned connections away") == (name == "places")
 			})
 			if i < 0 {
 				t.Errorf("void %+v, limits %+v, the service %+v", r.Void, r.Limits, r.Rounds[0].Service)

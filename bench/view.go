@@ -66,7 +66,7 @@ func (s seen) took() (all time.Duration) {
 	return all
 }
 
-// cores is what a process used on average, and most memory it had, KiB.
+// process is what one used on average, and the most memory that it had, KiB.
 func (s seen) process(role string) (cores float64, rssKiB int64, known bool) {
 	var spent, over time.Duration
 	for _, sample := range s.samples {
@@ -85,17 +85,24 @@ func (s seen) process(role string) (cores float64, rssKiB int64, known bool) {
 	return spent.Seconds() / over.Seconds(), rssKiB, true
 }
 
-// mayUse is how many cores a process may run on: by its own affinity, which need not be
-// the agent's, or all of the host's where that is unknown. 0 if nothing is known.
-func (s seen) mayUse(role string) int {
+// mayUse is how many cores' time a process may have: by its own affinity and control
+// groups, which need not be the agent's, or all of the host's where these are unknown. 0
+// if nothing is known.
+func (s seen) mayUse(role string) float64 {
+	may := float64(s.host.Cores)
 	for _, sample := range slices.Backward(s.samples) {
 		for _, p := range sample.Processes {
-			if p.Role == role && p.Allowed > 0 {
-				return p.Allowed
+			if p.Role != role || p.Allowed == 0 {
+				continue
 			}
+			may = float64(p.Allowed)
+			if p.Quota > 0 {
+				may = min(may, p.Quota)
+			}
+			return may
 		}
 	}
-	return s.host.Cores
+	return may
 }
 
 // usage is how the cores that a process may use spent their time, in cores.
@@ -108,9 +115,13 @@ func (s seen) allowed() (u usage, cores int) {
 		return usage{}, len(s.host.Allowed)
 	}
 	counted := make(map[int]bool)
+	mine := make(map[int]bool, len(s.host.Allowed))
+	for _, id := range s.host.Allowed {
+		mine[id] = true
+	}
 	for _, sample := range s.samples {
 		for _, c := range sample.Cores {
-			if len(s.host.Allowed) > 0 && !slices.Contains(s.host.Allowed, c.ID) {
+			if len(mine) > 0 && !mine[c.ID] {
 				continue
 			}
 			counted[c.ID] = true

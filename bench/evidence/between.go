@@ -229,7 +229,7 @@ func processesBetween(before, now *state, took time.Duration, missing *gaps) (al
 			missing.say(watchedSubject(w), "all of it", "it was not there before")
 			continue
 		}
-		p := Process{Role: w.Role, PID: w.PID, RSSKiB: is.rss, Threads: is.threads, Files: is.files, Allowed: is.allowed}
+		p := Process{Role: w.Role, PID: w.PID, RSSKiB: is.rss, Threads: is.threads, Files: is.files, Allowed: is.allowed, Quota: is.quota}
 		if took > 0 {
 			p.Cores = max(0, (is.cpu-was.cpu).Seconds()/took.Seconds())
 		}

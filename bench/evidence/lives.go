@@ -2,20 +2,18 @@ package evidence
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"syscall"
 )
 
-// Lives is an error if this host has no such process. One that we may not signal is
-// one.
-func Lives(pid int) error {
+// Lives is whether this host has such a process. One that we may not signal is one.
+func Lives(pid int) bool {
+	if pid <= 0 {
+		return false
+	}
 	p, err := os.FindProcess(pid)
-	if err == nil && pid > 0 {
-		err = p.Signal(syscall.Signal(0))
+	if err != nil {
+		return false
 	}
-	if errors.Is(err, os.ErrProcessDone) || pid <= 0 {
-		return fmt.Errorf("there is no process %d on this host", pid)
-	}
-	return nil
+	return !errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
 }

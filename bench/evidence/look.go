@@ -57,7 +57,7 @@ func (p place) lookMachine(h *Host, missing *gaps) {
 	memory := read(missing, subject, "memory", p.proc("meminfo"), sure(parsePairs))
 	h.MemoryKiB = int64(memory["MemTotal"])
 	h.Files = read(missing, subject, "limit of descriptors", p.proc("self/limits"), parseFiles)
-	h.Quota = p.quota(missing)
+	h.Quota = p.quota("self", "host", missing)
 
 	var virtual bool
 	h.CPU = read(missing, subject, "processor", p.proc("cpuinfo"), func(text []byte) (model string, err error) {
@@ -109,11 +109,11 @@ func (p place) lookProcessors(h *Host, missing *gaps) {
 	h.Governor = strings.Join(governors, ", ")
 }
 
-// quota is the least that the control groups (version 2) of this process grant it,
-// from its own up to the outermost that it sees.
-func (p place) quota(missing *gaps) (least float64) {
-	const subject, what = "host", "quota of processor time"
-	text, err := os.ReadFile(p.proc("self/cgroup"))
+// quota is the least that the control groups (version 2) of a process grant it, from its
+// own up to the outermost that is seen from here.
+func (p place) quota(process, subject string, missing *gaps) (least float64) {
+	const what = "quota of processor time"
+	text, err := os.ReadFile(p.proc("%s/cgroup", process))
 	if err != nil {
 		missing.add(subject, what, err)
 		return 0

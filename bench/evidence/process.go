@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 )
 
 // errEnded is for a process that is no more, or whose number is another's now.
@@ -39,6 +40,7 @@ func (p place) process(w Watched, born uint64, missing *gaps) (now processState)
 	missing.add(subject, "resident memory", err)
 	now.files, err = p.files(w.PID)
 	missing.add(subject, "open files", err)
+	now.quota = p.quota(strconv.Itoa(w.PID), subject, missing)
 	now.allowed = len(read(missing, subject, "allowed cores", p.proc("%d/status", w.PID), parseAllowed))
 	return now
 }

@@ -96,4 +96,7 @@ type Process struct {
 	Files   int     `json:"files"`
 	// Allowed is how many cores it may run on, by its affinity; 0 if that is unknown.
 	Allowed int `json:"allowed,omitempty"`
+	// Quota is how many cores' time its control groups let it have; 0 is no quota, or one
+	// that is not seen from here.
+	Quota float64 `json:"cpu_quota,omitempty"`
 }

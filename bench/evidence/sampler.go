@@ -83,6 +83,7 @@ type processState struct {
 	threads int
 	files   int
 	allowed int
+	quota   float64
 }
 
 // state reads everything. Processes come first: what this takes of them is not to be in

@@ -47,7 +47,8 @@ func TestSaveAndCompare(t *testing.T) {
 		{level(0.57), ""}, // 14 %: processor time differs by 15
 		{level(0.58), worse},
 		{level(0.42), better},
-		{spread{0.4, 0.6, 0.75}, ""}, // its rounds are further apart than that
+		{spread{0.4, 0.6, 0.75}, ""},    // its rounds are further apart than that
+		{spread{0.56, 0.6, 0.9}, worse}, // one of them far out, away from the baseline's
 	} {
 		c := someReport(test.now).compare(before)
 		if len(c.Rows) != 2 || c.Rows[0].Ratio != nil || c.Rows[1].Ratio == nil || c.Rows[1].Ratio.Mark != test.want {

@@ -35,7 +35,7 @@ type shifted struct {
 	Before float64 `json:"baseline"` // median
 	Now    float64 `json:"now"`
 	Change float64 `json:"change"` // 0.1 is a tenth more
-	Bound  float64 `json:"bound"`  // up to which runs differ anyway
+	Bound  float64 `json:"bound"`  // up to which it may differ in any case
 	Mark   mark    `json:"mark,omitempty"`
 }
 
@@ -115,17 +115,16 @@ func shift(was, now *spread, unit string) *shifted {
 	if was == nil || now == nil {
 		return nil
 	}
-	wide, is := was.width()
-	wideNow, isNow := now.width()
-	if !is || !isNow {
+	if was.Median <= 0 || now.Median <= 0 {
 		return nil
 	}
 	least := steady
 	if strings.HasPrefix(unit, "CPU-") {
 		least = processing
 	}
-	s := &shifted{Before: was.Median, Now: now.Median, Change: now.Median/was.Median - 1, Bound: max(least, wide, wideNow)}
-	if math.Abs(s.Change) > s.Bound {
+	s := &shifted{Before: was.Median, Now: now.Median, Change: now.Median/was.Median - 1, Bound: least}
+	// A round that is far out on one side does not hide what all others show on the other.
+	if apart := now.Min > was.Max || now.Max < was.Min; apart && math.Abs(s.Change) > s.Bound {
 		s.Mark = worse
 		if more := s.Change > 0; more == (unit == "MiB/s") { // of all else less is better
 			s.Mark = better
@@ -144,7 +143,7 @@ func (c *comparison) print(w io.Writer) error {
 		_, err := fmt.Fprintf(w, "           %s\n", c.Why)
 		return err
 	}
-	fmt.Fprintf(w, "\nmedians; judged by the ratio to the naive gateway of the same run, beyond what rounds of either run differ by\n\n")
+	fmt.Fprintf(w, "\nmedians; judged by the ratio to the naive gateway of the same run: beyond the bound, and where no round of one run is among those of the other\n\n")
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "figure\tgateway\t× naive: baseline\tnow\tchange\tbound\t\tabsolute: baseline\tnow\tchange")
 	last := ""

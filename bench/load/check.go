@@ -28,16 +28,24 @@ const (
 
 // FieldError says what is wrong with a field of a plan: scenario.rate, endpoint.curve,
 // patience.
-type FieldError struct{ Field, Says string }
+type FieldError struct {
+	Endpoint    string // whose plan it is; empty for what all have
+	Field, Says string
+}
 
-func (e *FieldError) Error() string { return e.Field + ": " + e.Says }
+func (e *FieldError) Error() string {
+	if e.Endpoint != "" {
+		return e.Endpoint + ": " + e.Field + ": " + e.Says
+	}
+	return e.Field + ": " + e.Says
+}
 
 // mistakes collects what is wrong, an error for each field.
 type mistakes []error
 
 func (m *mistakes) unless(good bool, field, format string, args ...any) {
 	if !good {
-		*m = append(*m, &FieldError{field, fmt.Sprintf(format, args...)})
+		*m = append(*m, &FieldError{Field: field, Says: fmt.Sprintf(format, args...)})
 	}
 }
 

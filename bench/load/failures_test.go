@@ -21,7 +21,7 @@ import (
 
 // reasons are all there are for failures.
 func reasons() []string {
-	return []string{Refused, Ticket, TLS, Timeout, Reset, Ended, Garbled, Descriptors, Ports, Other}
+	return []string{Refused, Ticket, TLS, Timeout, Reset, Ended, Garbled, Descriptors, Ports, Source, Other}
 }
 
 // few set-ups, for what fails.
@@ -29,8 +29,8 @@ func few() Scenario {
 	return Scenario{Kind: Setup, Rate: 50, Sustain: 80 * time.Millisecond, UpBytes: 10, DownBytes: 100}
 }
 
-// Every reason on the list but "ports" and "descriptors" is provoked for real; the
-// latter needs a process of its own, below, and the former a host without ports.
+// Every reason on the list but "other", "ports" and "descriptors" is provoked for real;
+// the last needs a process of its own, below, and ports a host without any.
 func TestFailures(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -68,7 +68,7 @@ func TestFailures(t *testing.T) {
 			_, _ = io.WriteString(c, "220 mail.example.com ESMTP\r\n\r\n")
 		}), nil},
 		{"the gateway is no SOCKS server", Garbled, "socks", w.gateway(t, func(c net.Conn) { readSome(c); _, _ = io.WriteString(c, "HTTP/1.1 400") }), nil},
-		{"a source that is not ours", Other, "tcp", w.service, func(p *Plan) { p.Sources = []netip.Addr{netip.MustParseAddr("192.0.2.1")} }},
+		{"a source that is not ours", Source, "tcp", w.service, func(p *Plan) { p.Sources = []netip.Addr{netip.MustParseAddr("192.0.2.1")} }},
 	}
 	together(len(cases), func(i int) {
 		tt := cases[i]
@@ -94,7 +94,7 @@ func TestFailures(t *testing.T) {
 		seen[tt.want] = true
 	}
 	for _, why := range reasons() {
-		if !seen[why] && why != Descriptors && why != Ports {
+		if !seen[why] && why != Descriptors && why != Ports && why != Other {
 			t.Errorf("nothing fails for %q", why)
 		}
 	}
@@ -183,7 +183,7 @@ func TestForeignSource(t *testing.T) {
 	t.Parallel()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, Timeout: time.Second}
 	_, err := d.DialContext(t.Context(), "tcp", "127.0.0.1:9")
-	if !errors.Is(err, syscall.EADDRNOTAVAIL) || reason(err) != Other {
+	if !errors.Is(err, syscall.EADDRNOTAVAIL) || reason(err) != Source {
 		t.Errorf("%v: %s", err, reason(err))
 	}
 	if err := os.NewSyscallError("connect", syscall.EADDRNOTAVAIL); reason(err) != Ports {

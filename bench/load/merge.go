@@ -60,6 +60,7 @@ func (r *Result) mergeOperation(o Operation) {
 	row.GaveUp.Merge(o.GaveUp)
 	row.Service.Merge(o.Service)
 	row.Slip.Merge(o.Slip)
+	row.Due += o.Due
 	row.Within10s += o.Within10s
 	row.Within30s += o.Within30s
 }

@@ -26,10 +26,11 @@ const (
 	Garbled     = "garbled"     // bytes that were not those that were sent
 	Descriptors = "descriptors" // this host has no descriptors left
 	Ports       = "ports"       // this host has no ports left for that address
+	Source      = "source"      // an address to dial from is none of this host's
 	Other       = "other"
 )
 
-var allReasons = []string{Refused, Ticket, TLS, Timeout, Reset, Ended, Garbled, Descriptors, Ports, Other}
+var allReasons = []string{Refused, Ticket, TLS, Timeout, Reset, Ended, Garbled, Descriptors, Ports, Source, Other}
 
 // tlsError marks what a handshake reported.
 type tlsError struct{ err error }
@@ -54,7 +55,7 @@ func reason(err error) string {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return Descriptors
 	case errors.As(err, &call) && call.Syscall == "bind" && errors.Is(err, syscall.EADDRNOTAVAIL):
-		return Other // an address to dial from that is none of this host's
+		return Source
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EADDRINUSE):
 		return Ports
 	case errors.Is(err, socks.ErrAuth):

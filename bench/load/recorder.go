@@ -58,7 +58,21 @@ func (r *recorder) started(name string, at, began time.Time) {
 	r.schedule(at)
 	r.slip = max(r.slip, slip)
 	if r.counts(at) {
-		r.row(name).Slip.Record(slip)
+		row := r.row(name)
+		row.Due++
+		row.Slip.Record(slip)
+	}
+}
+
+// woken notes that the service began what was scheduled for at: the generator could not
+// be late.
+func (r *recorder) woken(name string, at time.Time) {
+	r.inFlight.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.schedule(at)
+	if r.counts(at) {
+		r.row(name).Due++
 	}
 }
 

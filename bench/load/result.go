@@ -62,8 +62,10 @@ type Operation struct {
 	// part in it (setup, revoke).
 	Service Histogram `json:"service"`
 	// Slip is how much later than scheduled the generator began, of everything that it
-	// began.
+	// began: a device with a tunnel is woken by the service.
 	Slip Histogram `json:"slip"`
+	// Due is how much fell due by this name: 0 of what is a step of something else.
+	Due uint64 `json:"due,omitempty"`
 	// Within counts exactly what was done within 10 s and 30 s, the budgets of a
 	// background sync on Android and iOS. A share is of Result.Scheduled, never of
 	// Latency's count.

@@ -88,7 +88,7 @@ func (c *client) wakeWarm(ctx context.Context, k uint64, t *tunnel, at time.Time
 		}
 		return
 	}
-	c.rec.started("wake", at, at) // it was the service that began
+	c.rec.woken("wake", at)
 	err := c.sync(t, at, late)
 	c.pacer.finish(ctx, "wake", at, err)
 	if err != nil {

@@ -36,14 +36,7 @@ func (r *Report) verdict(outcomes []outcome) verdict {
 func (r *Report) voided() string {
 	var parts []string
 	for _, name := range r.Endpoints {
-		void, all := 0, 0
-		for i := range r.Rounds {
-			if round := &r.Rounds[i]; round.Endpoint == name && !round.broken() {
-				all++
-				void += min(1, len(round.Void))
-			}
-		}
-		if void > 0 && 2*void >= all {
+		if void, all := r.voidRounds(name); void > 0 && 2*void >= all {
 			parts = append(parts, fmt.Sprintf("%d of %s", void, plural(int64(all), "round"))+" through "+plain(name))
 		}
 	}
@@ -51,6 +44,26 @@ func (r *Report) voided() string {
 		return ""
 	}
 	return ": " + listed(parts)
+}
+
+// voidRounds are how many of an endpoint's rounds do not count, and how many there are.
+func (r *Report) voidRounds(endpoint string) (void, all int) {
+	for i := range r.Rounds {
+		if round := &r.Rounds[i]; round.Endpoint == endpoint && !round.broken() {
+			all++
+			void += min(1, len(round.Void))
+		}
+	}
+	return void, all
+}
+
+// left says of how few rounds a limit is, where others are void.
+func (r *Report) left(endpoint string) string {
+	void, all := r.voidRounds(endpoint)
+	if void == 0 || void == all {
+		return ""
+	}
+	return fmt.Sprintf(" (in the %d of %s that count)", all-void, plural(int64(all), "round"))
 }
 
 // broken is whether a round did not come to its end, and whole whether another did.
@@ -203,6 +216,7 @@ func (r *Report) limited() string {
 	var parts []string
 	for _, l := range r.Limits {
 		endpoint, says := plain(l.Endpoint), small(bare(l.Says))
+		endpoint += r.left(l.Endpoint)
 		s := fmt.Sprintf("%s by the %s: %s", endpoint, plain(l.Resource), says)
 		switch l.Resource {
 		case "schedule":
@@ -281,7 +295,7 @@ func (r *Report) confidence() string {
 			void++
 		}
 	}
-	s := Confidence(r.most())
+	s := Confidence(r.most()) + r.pairs()
 	if void+broken == 0 {
 		return s
 	}
@@ -297,6 +311,21 @@ func (r *Report) confidence() string {
 		were = "was"
 	}
 	return s + fmt.Sprintf(" Of %s that %s begun, %s.", plural(int64(len(r.Rounds)), "round"), were, strings.Join(parts, " and "))
+}
+
+// pairs says of how few rounds ratios are, if of fewer than figures.
+func (r *Report) pairs() string {
+	if len(r.Ratios) == 0 {
+		return ""
+	}
+	pairs := 0 // some have fewer by nature: nothing can be divided by 0
+	for _, ratio := range r.Ratios {
+		pairs = max(pairs, ratio.Pairs)
+	}
+	if pairs >= r.most() {
+		return ""
+	}
+	return fmt.Sprintf(" Ratios are of two rounds of the same number: there are %s of such.", plural(int64(pairs), "pair"))
 }
 
 func isOrAre(n int) string {

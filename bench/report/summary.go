@@ -190,7 +190,7 @@ func (t *terminal) limits(r *Report) {
 			t.line("… and ", plural(int64(len(r.Limits)-3), "more limit"))
 			break
 		}
-		t.paragraph(bold, "limit    ", fmt.Sprintf("%s: %s. %s.", plain(l.Endpoint), resource(l.Resource), bare(l.Says)), 2)
+		t.paragraph(bold, "limit    ", fmt.Sprintf("%s%s: %s. %s.", plain(l.Endpoint), r.left(l.Endpoint), resource(l.Resource), bare(l.Says)), 2)
 		for _, e := range l.Evidence[:min(2, len(l.Evidence))] {
 			t.line("         ", t.paint(dim, cut("· "+plain(e), t.width-9)))
 		}

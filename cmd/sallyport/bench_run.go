@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -173,8 +174,8 @@ func (f *benchRunFlags) gather(cmd *cobra.Command, kind string) (bench.Options, 
 		o.Sources = append(o.Sources, a)
 	}
 	if f.gatewayPID != 0 {
-		if err := evidence.Lives(f.gatewayPID); err != nil {
-			return o, fmt.Errorf("--gateway-pid: %w", err)
+		if !evidence.Lives(f.gatewayPID) {
+			return o, fmt.Errorf("--gateway-pid: there is no process %d on this host", f.gatewayPID)
 		}
 		o.Watch = append(o.Watch, bench.Watch{PID: f.gatewayPID})
 	}
@@ -208,19 +209,18 @@ func inFlags(err error) error {
 	if !errors.As(err, &wrong) {
 		return err
 	}
-	before := strings.TrimSuffix(err.Error(), wrong.Error()) // whose URL it is
 	area, name, _ := strings.Cut(wrong.Field, ".")
 	switch {
 	case wrong.Field == "scenario.kind":
-		return errors.New("SCENARIO: " + wrong.Says)
+		area = "SCENARIO"
 	case area == "endpoint":
-		return errors.New(before + name + ": " + wrong.Says)
+		area = wrong.Endpoint + ": " + name
 	case strings.HasPrefix(area, "sources["):
-		area = "source"
-	case name != "":
-		area = name
+		area = "--source"
+	default:
+		area = "--" + strings.ReplaceAll(cmp.Or(name, area), "_", "-")
 	}
-	return errors.New("--" + strings.ReplaceAll(area, "_", "-") + ": " + wrong.Says)
+	return fmt.Errorf("%s: %s", area, wrong.Says)
 }
 
 // ownAddress is an error if nobody can dial from an address on this host.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -180,6 +181,39 @@ func TestBenchScenarioFlags(t *testing.T) {
 	want.Devices, want.Heartbeat, want.Trigger = 7, [2]time.Duration{time.Minute, 2 * time.Minute}, []string{"revoke", "--user", "u"}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
+	}
+}
+
+// Whatever is wrong with a scenario is called by the flag that sets it.
+func TestBenchMistakesNameFlags(t *testing.T) {
+	flags := newBenchRun().Flags()
+	named := make(map[string]bool)
+	for _, kind := range load.Kinds() {
+		for _, wrong := range []load.Scenario{
+			{Kind: kind, Rate: -1, Devices: -1, Streams: -1, Ramp: -1, Sustain: -1, Down: -1, Within: -1, Scale: -1, UpBytes: -1, DownBytes: -1,
+				Write: -1, Direction: "x", Warm: -1, Poisson: true, Trigger: []string{"x"}, Accounts: -1, Mailboxes: -1, Heartbeat: [2]time.Duration{2, 1}},
+			{Kind: kind},
+		} {
+			o := bench.Options{Scenario: wrong, Endpoints: []load.Endpoint{{Name: "a", Way: "tcp", Address: "10.0.0.1:1"}}, Sink: "10.0.0.1:2",
+				Sources: []netip.Addr{{}}, Patience: -1, MaxInFlight: -1}
+			for line := range strings.Lines(inFlags(o.Check()).Error()) {
+				name, is := strings.CutPrefix(line, "--")
+				if name, _, _ = strings.Cut(name, ":"); is {
+					named[name] = true
+				}
+				if is && flags.Lookup(name) == nil {
+					t.Errorf("%s: there is no such flag: %s", kind, line)
+				}
+				if strings.Contains(line, "scenario.") {
+					t.Errorf("%s: %s", kind, line)
+				}
+			}
+		}
+	}
+	for _, name := range []string{"rate", "devices", "up-bytes", "max-in-flight", "source", "patience", "heartbeat"} {
+		if !named[name] {
+			t.Errorf("no mistake is of --%s", name)
+		}
 	}
 }
 
