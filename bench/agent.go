@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -36,8 +37,15 @@ type Agent struct {
 	// several goroutines.
 	Log func(text string)
 
-	busy sync.Mutex // held by the session with a coordinator
+	busy chan struct{} // has room for the session with a coordinator
+
+	mu     sync.Mutex // guards the rest
+	told   time.Time  // of one who was turned away
+	untold int        // further ones since
 }
+
+// parting is how long a session may take to end when another coordinator comes.
+const parting = time.Second
 
 // Serve serves coordinators on control, and the exchange service on service unless it
 // is nil, until ctx ends. Then it ends all it does and returns nil. It closes both
@@ -68,6 +76,7 @@ func (a *Agent) accept(ctx context.Context, control net.Listener, identity tls.C
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
 	strangers := newStrangers()
+	a.busy = make(chan struct{}, 1)
 	var delay time.Duration
 	for {
 		conn, err := control.Accept()
@@ -87,7 +96,7 @@ func (a *Agent) accept(ctx context.Context, control net.Listener, identity tls.C
 			continue
 		}
 		delay = 0
-		proving, leave, err := strangers.admit(ctx)
+		proving, leave, err := strangers.admit(ctx, sourceOf(conn.RemoteAddr()))
 		if err != nil {
 			_ = conn.Close()
 			return nil
@@ -109,17 +118,19 @@ func (a *Agent) welcome(ctx, proving context.Context, conn net.Conn, identity tl
 		if cause := context.Cause(proving); errors.Is(cause, errCrowd) {
 			err = cause
 		}
+		leave() // whoever reads the log keeps nobody waiting
 		if ctx.Err() == nil {
-			a.log("turned away " + from + ": " + printable(err.Error()))
+			a.turnedAway("turned away " + from + ": " + printable(err.Error()))
 		}
 		return
 	}
-	if !a.busy.TryLock() {
-		a.log("turned away " + from + ": busy with another run")
+	if !a.take(proving) {
 		refuse(proving, secure, errBusy)
+		leave()
+		a.turnedAway("turned away " + from + ": busy with another run")
 		return
 	}
-	defer a.busy.Unlock()
+	defer func() { <-a.busy }()
 	leave()
 	a.log("coordinator at " + from + " came")
 	err = host.serve(ctx, newLink(secure))
@@ -128,6 +139,36 @@ func (a *Agent) welcome(ctx, proving context.Context, conn net.Conn, identity tl
 		return
 	}
 	a.log("coordinator at " + from + " is gone: " + err.Error())
+}
+
+// take makes the agent this coordinator's, if it is nobody's. One run may follow another
+// at once: the session before is given a moment to end.
+func (a *Agent) take(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, parting)
+	defer cancel()
+	select {
+	case a.busy <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// turnedAway tells of one who was, at most once a second: whoever comes again and again
+// fills no log. How many were not told of is in the next line.
+func (a *Agent) turnedAway(text string) {
+	a.mu.Lock()
+	if time.Since(a.told) < time.Second {
+		a.untold++
+		a.mu.Unlock()
+		return
+	}
+	if a.untold > 0 {
+		text = fmt.Sprintf("%s (and %d more before)", text, a.untold)
+	}
+	a.told, a.untold = time.Now(), 0
+	a.mu.Unlock()
+	a.log(text)
 }
 
 func (a *Agent) log(text string) {

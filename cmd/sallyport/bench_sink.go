@@ -6,7 +6,7 @@ import (
 	"io"
 	"net"
 	"os/signal"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,6 +39,7 @@ would, and sends what it is asked for. Neither port belongs on the internet.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
+			context.AfterFunc(ctx, stop) // a second signal ends it at once
 			return flags.run(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -81,12 +82,41 @@ func (f *benchSinkFlags) run(ctx context.Context, stdout, stderr io.Writer) erro
 		defer service.Close()
 		fmt.Fprintf(stdout, "service  %s\n", service.Addr())
 	}
-	var mu sync.Mutex
+	log, end := newSinkLog(stderr)
+	defer end()
 	release, _ := built()
-	agent := &bench.Agent{Key: key, Version: release, Advertise: f.advertise, Trigger: f.trigger, Log: func(text string) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Fprintln(stderr, time.Now().Format(time.TimeOnly), text)
-	}}
+	agent := &bench.Agent{Key: key, Version: release, Advertise: f.advertise, Trigger: f.trigger, Log: log}
 	return agent.Serve(ctx, control, service)
+}
+
+// newSinkLog writes lines to out from a goroutine of its own: a terminal that was stopped
+// holds up nobody but itself. Lines that there is no room for are counted. end waits a
+// second at most for what is written last.
+func newSinkLog(out io.Writer) (log func(text string), end func()) {
+	lines, ended := make(chan string, 100), make(chan struct{})
+	var lost atomic.Int64
+	go func() {
+		defer close(ended)
+		for line := range lines {
+			fmt.Fprintln(out, line)
+			if n := lost.Swap(0); n > 0 {
+				fmt.Fprintf(out, "%d lines were lost: nobody read them\n", n)
+			}
+		}
+	}()
+	log = func(text string) {
+		select {
+		case lines <- time.Now().Format(time.TimeOnly) + " " + text:
+		default:
+			lost.Add(1)
+		}
+	}
+	end = func() { // when nobody logs any more
+		close(lines)
+		select {
+		case <-ended:
+		case <-time.After(time.Second):
+		}
+	}
+	return log, end
 }

@@ -217,6 +217,32 @@ func TestBenchMistakesNameFlags(t *testing.T) {
 	}
 }
 
+// stuck is a terminal that was stopped.
+type stuck struct{ until chan struct{} }
+
+func (s stuck) Write(p []byte) (int, error) {
+	<-s.until
+	return len(p), nil
+}
+
+// A terminal that was stopped holds up neither the sink nor its end.
+func TestBenchSinkLogStuck(t *testing.T) {
+	out := stuck{make(chan struct{})}
+	defer close(out.until)
+	log, end := newSinkLog(out)
+	for range 10_000 {
+		log("turned away somebody")
+	}
+	end()
+	var whole bytes.Buffer
+	log, end = newSinkLog(&whole)
+	log("a coordinator came")
+	end()
+	if !strings.HasSuffix(whole.String(), " a coordinator came\n") {
+		t.Errorf("%q", &whole)
+	}
+}
+
 func TestBenchWatch(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bench.Watch{
