@@ -23,7 +23,18 @@ type LoopbackError struct {
 // Error names the way to go on nevertheless.
 func (e *LoopbackError) Error() string {
 	return fmt.Sprintf("%s, %s, %s: what is measured there is not a network. --allow-loopback does it nevertheless, and marks the report",
-		e.What, e.Address, e.Why)
+		printable(e.What), printable(e.Address), printable(e.Why))
+}
+
+// plainHost is whether a host may be dialled as another host says it: an address without
+// a zone, or letters, digits, dots, hyphens and underscores.
+func plainHost(host string) bool {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.Zone() == ""
+	}
+	return host != "" && len(host) <= 253 && !strings.ContainsFunc(host, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
+	})
 }
 
 // ownAddresses are the addresses of this host's interfaces.

@@ -1,10 +1,13 @@
 package bench
 
 import (
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sallyport/sallyport/bench/load"
 	"github.com/sallyport/sallyport/bench/report"
@@ -52,4 +55,47 @@ func TestWhoseAddress(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What another host says of itself is plain before it is dialled or shown.
+func TestPlainHost(t *testing.T) {
+	for host, plain := range map[string]bool{
+		"sink.example.com": true, "10.0.0.7": true, "2001:db8::7": true, "sink_1": true, "127.0.0.1": true,
+		"": false, "::1%eth0": false, "::1%\x1bc\nall objectives met": false, "a b": false, "sink\u202e": false, strings.Repeat("a", 254): false, "a/b": false,
+	} {
+		if plainHost(host) != plain {
+			t.Errorf("%q: %t", host, !plain)
+		}
+	}
+	e := &LoopbackError{"the service", "[::1%\x1bc\n\u009b31m]:7401", "is loopback"}
+	if text := e.Error(); strings.ContainsAny(text, "\x1b\n\u009b") {
+		t.Errorf("%q", text)
+	}
+}
+
+// Moments that no record can hold are refused where they come in, and a clock that nobody
+// has set.
+func TestMomentsOfOtherHosts(t *testing.T) {
+	for text, good := range map[string]bool{
+		`{"result":{"seconds":[{"at":"2026-11-22T12:00:00Z"}]}}`: true,
+		`{"result":{"seconds":[{"at":"9990-11-22T12:00:00Z"}]}}`: false,
+		`{"result":{"seconds":[{"at":"0002-01-01T00:00:00Z"}]}}`: false,
+		`{"result":{"seconds":[{}]}}`:                            true,
+	} {
+		var r ran
+		if err := json.Unmarshal([]byte(text), &r); (err == nil) != good {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		agent := endless(nil, nil)
+		agent.do.now = func() time.Time { return time.Now().AddDate(-226, 0, 0) }
+		conn, served := meeting(t, agent)
+		p := attended(t, newParty("client 1", "far:7400", newLink(conn)))
+		if err := p.greet(t.Context(), "1"); err == nil || !strings.Contains(err.Error(), "the clock of the client 1 at far:7400 is 8254") {
+			t.Errorf("%v", err)
+		}
+		p.link.close()
+		<-served
+	})
 }

@@ -107,7 +107,15 @@ func (r *ran) UnmarshalJSON(text []byte) error {
 			size.Result.Operations, size.Result.Seconds, maxRows, maxSeconds)
 	}
 	type plain ran
-	return json.Unmarshal(text, (*plain)(r))
+	if err := json.Unmarshal(text, (*plain)(r)); err != nil {
+		return err
+	}
+	for _, second := range r.Result.Seconds {
+		if !recorded(second.At) {
+			return fmt.Errorf("a second of the year %d", second.At.Year())
+		}
+	}
+	return nil
 }
 
 type watched struct {

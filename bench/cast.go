@@ -182,10 +182,15 @@ func (r *run) locate(ctx context.Context) error {
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return fmt.Errorf("the sink at %s: %w: its service: %w", r.Sink, errFrame, err)
 	}
+	if host != "" && !plainHost(host) {
+		return fmt.Errorf("the sink at %s: %w: its service is at no host", r.Sink, errFrame)
+	}
 	r.direct = net.JoinHostPort(sinkHost, port)
 	if r.service = r.Service; r.service == "" {
 		if host == "" {
 			host = sinkHost
+		} else if host != sinkHost {
+			r.mark(fmt.Sprintf("the service is at %s by the sink's word: --service says otherwise", host))
 		}
 		r.service = net.JoinHostPort(host, port)
 	}

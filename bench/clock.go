@@ -18,6 +18,13 @@ const (
 	clockBad = 100 * time.Millisecond
 )
 
+// clockAbsurd is an offset that no clock has which anybody sets.
+const clockAbsurd = 366 * 24 * time.Hour
+
+// recorded is whether a moment can be one of a run, or none: JSON has none beyond the
+// year 9999, nor before the year 0, and none is moved there by an offset.
+func recorded(t time.Time) bool { return t.IsZero() || t.Year() >= 1970 && t.Year() < 9000 }
+
 // clock is what is known of another host's clock: it shows offset more than ours,
 // and the truth lies within uncertain of that.
 //

@@ -193,6 +193,9 @@ func (p *party) event(m message) error {
 		if err := unpack(m.Body, &s); err != nil {
 			return err
 		}
+		if !recorded(s.At) {
+			return fmt.Errorf("%w: a second of the year %d", errFrame, s.At.Year())
+		}
 		p.mu.Lock()
 		call := p.pending[m.ID]
 		s.At = p.clock.ours(s.At)
@@ -278,6 +281,9 @@ func (p *party) greet(ctx context.Context, version string) error {
 		return err
 	}
 	c, err := p.time(ctx)
+	if err == nil && c.offset.Abs() > clockAbsurd {
+		err = fmt.Errorf("the clock of the %s is %d days off", p.name(), int(c.offset.Abs().Hours()/24))
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clock = c

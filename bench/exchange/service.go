@@ -75,7 +75,8 @@ func (s *Service) most() uint64 {
 	if s.Most > 0 {
 		return uint64(s.Most)
 	}
-	return uint64(max(1, descriptors()/4*3))
+	const all = 1 << 20 // without a limit of descriptors memory is one
+	return uint64(max(1, min(descriptors()/4*3, all)))
 }
 
 // answer serves one connection to its end.

@@ -21,3 +21,10 @@ func asGroup(command *exec.Cmd) {
 		return os.ErrProcessDone // it ended by itself just now
 	}
 }
+
+// endGroup kills what a command that has ended left behind in its group.
+func endGroup(command *exec.Cmd) {
+	if command.Process != nil {
+		_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
+	}
+}

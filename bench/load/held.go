@@ -187,6 +187,7 @@ func (t *trigger) pull(ctx context.Context, argv []string, at, end time.Time) {
 	asGroup(command)
 	command.WaitDelay = time.Second // for children that keep its output open
 	err := command.Run()
+	endGroup(command) // what it left in the background
 	if err == nil || ctx.Err() != nil {
 		return
 	}

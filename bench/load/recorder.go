@@ -273,7 +273,11 @@ func (r *recorder) take() Result {
 	return r.result
 }
 
+// tally counts by reason; what is no reason of the list, of another host, is Other.
 func tally(m map[string]uint64, why string, n uint64) map[string]uint64 {
+	if !slices.Contains(allReasons, why) {
+		why = Other
+	}
 	if m == nil {
 		m = make(map[string]uint64)
 	}

@@ -215,7 +215,7 @@ func inFlags(err error) error {
 		area = "SCENARIO"
 	case area == "endpoint":
 		area = wrong.Endpoint + ": " + name
-	case strings.HasPrefix(area, "sources["):
+	case strings.HasPrefix(area, "sources"):
 		area = "--source"
 	default:
 		area = "--" + strings.ReplaceAll(cmp.Or(name, area), "_", "-")
