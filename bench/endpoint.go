@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"slices"
 	"strings"
@@ -99,7 +100,11 @@ func setEndpoint(e *load.Endpoint, key, value string) (err error) {
 	case "ca":
 		e.CA, err = readFile(value, maxCA)
 	case "tickets":
-		e.Tickets, err = readTickets(value)
+		// What stands there may be a ticket itself.
+		var path *fs.PathError
+		if e.Tickets, err = readTickets(value); errors.As(err, &path) {
+			err = fmt.Errorf("its file: %w", path.Err)
+		}
 	}
 	return err
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/sallyport/sallyport/bench/load"
 )
 
 // What goes over a control connection, once both sides have proved that they hold
@@ -28,6 +30,10 @@ const (
 	maxPlan   = 64 << 20
 	maxResult = 32 << 20
 	maxFrame  = maxPlan
+	// freeObjects are how many a frame may have, however short it is, and sparse how many
+	// bytes each further one has, on average: of queues and interrupts it is some 30.
+	freeObjects = 1000
+	sparse      = 16
 )
 
 var errFrame = errors.New("not a frame of this protocol")
@@ -73,6 +79,9 @@ func readMessage(r io.Reader, limit int) (message, error) {
 			err = io.ErrUnexpectedEOF
 		}
 		return message{}, err
+	}
+	if load.TooDense(body.Bytes(), freeObjects, sparse) {
+		return message{}, fmt.Errorf("%w: %d bytes that would take far more memory", errFrame, length)
 	}
 	var m message
 	decoder := json.NewDecoder(&body)

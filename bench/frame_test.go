@@ -45,6 +45,7 @@ func TestFramesRefused(t *testing.T) {
 		"no JSON":         {framed("GET / HTTP/1.1"), errFrame},
 		"two of them":     {framed(`{"id":1}{"id":2}`), errFrame},
 		"unknown field":   {framed(`{"id":1,"shell":"sh"}`), errFrame},
+		"dense":           {framed(`{"id":1,"body":[` + strings.Repeat("{},", 5000) + `{}]}`), errFrame},
 		"no id":           {framed(`{"call":"hello"}`), errFrame},
 		"call and event":  {framed(`{"id":1,"call":"run","event":"second"}`), errFrame},
 		"call with error": {framed(`{"id":1,"call":"run","error":"no"}`), errFrame},

@@ -26,31 +26,54 @@ const (
 // several goroutines while one of them records or merges.
 //
 // Its JSON is a string: an HdrHistogram log (V2, compressed, base64) of microseconds,
-// which the tools of that project read; empty for an empty one.
-type Histogram struct{ h *hdrhistogram.Histogram }
+// which the tools of that project read; empty for an empty one. One that was read keeps
+// that text, and takes 190 KB only while it is looked at: a report has thousands.
+type Histogram struct {
+	h *hdrhistogram.Histogram // nil if it is empty, or text has it
+
+	text  []byte
+	count uint64 // of text
+}
+
+// open is what the histogram holds; nil for an empty one.
+func (h Histogram) open() *hdrhistogram.Histogram {
+	if h.h != nil || h.text == nil {
+		return h.h
+	}
+	opened, err := hdrhistogram.Decode(h.text)
+	if err != nil {
+		return nil // it was decoded when it was read
+	}
+	return opened
+}
+
+// change is what is recorded to.
+func (h *Histogram) change() *hdrhistogram.Histogram {
+	if h.h = h.open(); h.h == nil {
+		h.h = hdrhistogram.New(histogramLow, histogramHigh, histogramDigits)
+	}
+	h.text, h.count = nil, 0
+	return h.h
+}
 
 // Record adds one duration.
 func (h *Histogram) Record(d time.Duration) {
-	if h.h == nil {
-		h.h = hdrhistogram.New(histogramLow, histogramHigh, histogramDigits)
-	}
 	us := min(max(int64(d.Round(time.Microsecond)/time.Microsecond), histogramLow), histogramHigh)
-	_ = h.h.RecordValue(us) // cannot fail within the bounds
+	_ = h.change().RecordValue(us) // cannot fail within the bounds
 }
 
 // Merge adds what another holds.
 func (h *Histogram) Merge(other Histogram) {
-	if other.h == nil || other.h.TotalCount() == 0 {
-		return
+	if other.Count() > 0 {
+		h.change().Merge(other.open())
 	}
-	if h.h == nil {
-		h.h = hdrhistogram.New(histogramLow, histogramHigh, histogramDigits)
-	}
-	h.h.Merge(other.h)
 }
 
 // reset empties it, and keeps its memory.
 func (h *Histogram) reset() {
+	if h.text != nil {
+		*h = Histogram{}
+	}
 	if h.h != nil {
 		h.h.Reset()
 	}
@@ -59,7 +82,7 @@ func (h *Histogram) reset() {
 // Count is how many durations were recorded.
 func (h Histogram) Count() uint64 {
 	if h.h == nil {
-		return 0
+		return h.count
 	}
 	return uint64(h.h.TotalCount())
 }
@@ -70,7 +93,7 @@ func (h Histogram) Quantile(q float64) time.Duration {
 	if h.Count() == 0 {
 		return 0
 	}
-	return time.Duration(h.h.ValueAtQuantile(100*min(max(q, 0), 1))) * time.Microsecond
+	return time.Duration(h.open().ValueAtQuantile(100*min(max(q, 0), 1))) * time.Microsecond
 }
 
 // Percentile is Quantile where at least one was beyond it. Of too few, such as the p99
@@ -86,10 +109,10 @@ func (h Histogram) Percentile(q float64) (d time.Duration, known bool) {
 // Above is how many lasted longer than d, as exactly as three digits allow.
 func (h Histogram) Above(d time.Duration) uint64 {
 	var n uint64
-	if h.h == nil {
+	if h.Count() == 0 {
 		return 0
 	}
-	for _, bar := range h.h.Distribution() {
+	for _, bar := range h.open().Distribution() {
 		if time.Duration(bar.From)*time.Microsecond > d {
 			n += uint64(bar.Count)
 		}
@@ -102,7 +125,7 @@ func (h Histogram) Max() time.Duration {
 	if h.Count() == 0 {
 		return 0
 	}
-	return time.Duration(h.h.Max()) * time.Microsecond
+	return time.Duration(h.open().Max()) * time.Microsecond
 }
 
 // Mean is the arithmetic mean.
@@ -110,13 +133,16 @@ func (h Histogram) Mean() time.Duration {
 	if h.Count() == 0 {
 		return 0
 	}
-	return time.Duration(h.h.Mean() * float64(time.Microsecond))
+	return time.Duration(h.open().Mean() * float64(time.Microsecond))
 }
 
 // MarshalText is the log, empty for an empty histogram.
 func (h Histogram) MarshalText() ([]byte, error) {
 	if h.Count() == 0 {
 		return nil, nil
+	}
+	if h.text != nil {
+		return h.text, nil
 	}
 	return h.h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 }
@@ -151,7 +177,9 @@ func (h *Histogram) UnmarshalText(text []byte) error {
 	if n := decoded.TotalCount(); n < 0 || n > maxHistogramCount {
 		return fmt.Errorf("%w: %d counts", errHistogram, n)
 	}
-	h.h = decoded
+	if n := decoded.TotalCount(); n > 0 {
+		h.text, h.count = bytes.Clone(text), uint64(n)
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -166,4 +167,61 @@ func FuzzHistogram(f *testing.F) {
 		}
 		h.Merge(back)
 	})
+}
+
+// What was read is what was written, whatever is done to it, and is small until then.
+func TestHistogramThatWasRead(t *testing.T) {
+	var made Histogram
+	for i := range 1000 {
+		made.Record(time.Duration(i+1) * time.Millisecond)
+	}
+	text, err := made.MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func() (h Histogram) {
+		if err := h.UnmarshalText(text); err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	same := func(what string, got, want Histogram) {
+		t.Helper()
+		if got.Count() != want.Count() || got.Quantile(.5) != want.Quantile(.5) || got.Max() != want.Max() || got.Mean() != want.Mean() ||
+			got.Above(time.Second/2) != want.Above(time.Second/2) {
+			t.Errorf("%s: %d, %v", what, got.Count(), got.Max())
+		}
+	}
+	same("read", read(), made)
+	again, err := read().MarshalText()
+	if err != nil || string(again) != string(text) {
+		t.Errorf("%v: written again it is another", err)
+	}
+	one, two := read(), read()
+	copied := one
+	one.Record(time.Minute)
+	two.Merge(copied)
+	same("a copy of what was changed", copied, made)
+	if one.Count() != 1001 || two.Count() != 2000 || one.Max().Round(time.Second) != time.Minute {
+		t.Errorf("%d, %d, %v", one.Count(), two.Count(), one.Max())
+	}
+	one = read()
+	one.reset()
+	one.Record(time.Second)
+	if one.Count() != 1 {
+		t.Errorf("after a reset: %d", one.Count())
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	many := make([]Histogram, 500)
+	for i := range many {
+		many[i] = read()
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / int64(len(many)); each > 20<<10 {
+		t.Errorf("%d bytes each", each)
+	}
+	runtime.KeepAlive(many)
 }

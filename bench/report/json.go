@@ -6,6 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/sallyport/sallyport/bench/load"
 )
 
 // MaxBytes bounds the JSON form of a report.
@@ -21,13 +26,34 @@ var (
 // WriteJSON writes the record. It fails if a figure is not a number, which JSON
 // cannot hold; NewFigure and NewRatio make none such.
 func (r *Report) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(escaping{w})
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
 	if err := e.Encode(r); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
+}
+
+// escaping writes what no terminal prints as JSON's escapes: control characters beyond
+// ASCII, and those that turn text around. In JSON they stand within strings only.
+type escaping struct{ w io.Writer }
+
+func (e escaping) Write(text []byte) (int, error) {
+	out := make([]byte, 0, len(text))
+	for _, r := range string(text) {
+		if r < utf8.RuneSelf || unicode.IsPrint(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			out = fmt.Appendf(out, `\u%04x`, unit)
+		}
+	}
+	if _, err := e.w.Write(out); err != nil {
+		return 0, err
+	}
+	return len(text), nil
 }
 
 // Read reads what WriteJSON wrote. A report of another format, one with fields that
@@ -42,6 +68,9 @@ func read(from io.Reader, most int64) (*Report, error) {
 	}
 	if int64(len(text)) > most {
 		return nil, ErrTooLarge
+	}
+	if load.TooDense(text, freeObjects, sparse) {
+		return nil, fmt.Errorf("%w: it would take far more memory than its %d bytes", ErrFormat, len(text))
 	}
 	// The format first: what else another one holds is not for us to complain about.
 	var head struct {
@@ -75,6 +104,8 @@ func read(from io.Reader, most int64) (*Report, error) {
 // What a report may hold at most. No benchmark comes near it; a made-up file must not
 // keep its reader busy for days.
 const (
+	freeObjects  = 100_000
+	sparse       = 64 // bytes of each further object, on average: of what a run writes it is more than 150
 	maxEndpoints = 64
 	maxHosts     = 1024
 	maxRounds    = 10_000

@@ -151,3 +151,27 @@ func TestWriteJSONRefusesNaN(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Text that would take far more memory than it is long is refused before it is decoded.
+func TestReadRefusesDenseText(t *testing.T) {
+	text := `{"format":2,"rounds":[{"result":{"seconds":[` + strings.Repeat("{},", 200_000) + "{}]}}]}"
+	if _, err := Read(strings.NewReader(text)); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "far more memory") {
+		t.Errorf("%v", err)
+	}
+}
+
+// What no terminal prints is escaped, and comes back.
+func TestWriteJSONIsPrintable(t *testing.T) {
+	const name = "a\u009b31m\u202eb\U000e0001c\x1b é – 世"
+	var text bytes.Buffer
+	if err := (&Report{Format: Format, Endpoints: []string{name}}).WriteJSON(&text); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(text.String(), "\u009b\u202e\U000e0001\x1b") || !strings.Contains(text.String(), "é – 世") {
+		t.Errorf("%q", &text)
+	}
+	r, err := Read(&text)
+	if err != nil || r.Endpoints[0] != name {
+		t.Errorf("%q, %v", r.Endpoints, err)
+	}
+}
