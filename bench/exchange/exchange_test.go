@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -271,6 +272,40 @@ func afterAsks(t *testing.T, s *Service, n uint64) Account {
 			t.Fatalf("asks that were answered are not counted: %+v", a)
 		}
 	}
+}
+
+// Half a head is not waited for for ever; before it begins, a client may be idle.
+func TestHalfAHead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, n := range []int{0, 1, askSize - 1} {
+			ours, theirs := net.Pipe()
+			s := new(Service)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				s.answer(t.Context(), theirs)
+			}()
+			if n > 0 {
+				if _, err := ours.Write(make([]byte, n)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(headTime + time.Second)
+			synctest.Wait()
+			select {
+			case <-ended:
+				if n == 0 {
+					t.Error("a client that was idle has been closed")
+				}
+			default:
+				if n > 0 {
+					t.Errorf("after %d bytes it waits on", n)
+				}
+			}
+			_ = ours.Close()
+			<-ended
+		}
+	})
 }
 
 // Without a bound of its own the service leaves a quarter of the descriptors alone.

@@ -86,7 +86,7 @@ func (s *Service) answer(ctx context.Context, conn net.Conn) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	e := &session{Service: s, conn: conn, meter: newMeter(conn)}
 	for {
-		if _, err := io.ReadFull(conn, e.head[:]); err != nil {
+		if err := e.readHead(); err != nil {
 			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
 				s.books.failed.Add(1) // reset, or half a head
 			}
@@ -100,6 +100,24 @@ func (s *Service) answer(ctx context.Context, conn net.Conn) {
 		}
 		s.books.asks.Add(1)
 	}
+}
+
+// headTime is how long the rest of a head may take: idle is who has begun none.
+const headTime = 30 * time.Second
+
+// readHead waits for a head as long as it does not begin. io.EOF is a client that has
+// ended.
+func (e *session) readHead() error {
+	n, err := io.ReadAtLeast(e.conn, e.head[:], 1)
+	if err != nil || n == len(e.head) {
+		return err
+	}
+	_ = e.conn.SetReadDeadline(time.Now().Add(headTime))
+	defer func() { _ = e.conn.SetReadDeadline(time.Time{}) }()
+	if _, err = io.ReadFull(e.conn, e.head[n:]); errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // valve lets through so many bytes a second.
